@@ -1,0 +1,7 @@
+"""`python -m kmirror` is `kmirror`."""
+
+import sys
+
+from kmirror.cli.app import main
+
+sys.exit(main())
