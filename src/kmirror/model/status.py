@@ -1,0 +1,116 @@
+"""What is seen of a running link: the content of status.json, and what every view is made from.
+
+Offsets are log offsets, lags are records, times milliseconds since the epoch, rates per second. None means not known yet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from kmirror.model.mirror import MirrorError
+from kmirror.model.states import MirrorState
+
+
+class LinkState(StrEnum):
+    """Cluster Linking's link_state; UNKNOWN while no runner tells."""
+
+    ACTIVE = "ACTIVE"
+    UNAVAILABLE = "UNAVAILABLE"
+    FAILED = "FAILED"
+    PAUSED = "PAUSED"
+    UNKNOWN = "UNKNOWN"
+
+
+class PartitionState(StrEnum):
+    OPENING = "OPENING"
+    """Finding out where the destination's log ends, and that it ends as the source has it."""
+    COPYING = "COPYING"
+    SOURCE_UNAVAILABLE = "SOURCE_UNAVAILABLE"
+    DESTINATION_UNAVAILABLE = "DESTINATION_UNAVAILABLE"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that may pass: since when, and why."""
+
+    message: str
+    since_ms: int
+    code: str = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    partition: int
+    state: PartitionState
+    log_end: int | None = None
+    """The mirror's log end: everything below is copied."""
+    source_end: int | None = None
+    """The source's last stable offset, as of the last fetch."""
+    lag_ms: int | None = None
+    """How old the oldest record not yet copied is; 0 when nothing is left to copy."""
+    fetched_ms: int | None = None
+    """When the source last answered for this partition: how fresh the lag is."""
+    trouble: Trouble | None = None
+    error: MirrorError | None = None
+
+    @property
+    def lag(self) -> int | None:
+        """Records that the source holds and the mirror does not."""
+        if self.source_end is None or self.log_end is None:
+            return None
+        return max(0, self.source_end - self.log_end)
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorStatus:
+    topic: str
+    state: MirrorState
+    partitions: tuple[PartitionStatus, ...] = ()
+    bytes_per_s: float = 0.0
+    records_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """Written by the runner each second. `run_token` is the producer epoch of this run (design of the exact append)."""
+
+    link: str
+    pid: int
+    started_ms: int
+    updated_ms: int
+    state: LinkState
+    run_token: int | None = None
+    trouble: Trouble | None = None
+    mirrors: Mapping[str, MirrorStatus] = field(default_factory=dict)
+
+
+def link_status_from(data: Mapping[str, Any]) -> LinkStatus:
+    """The inverse of dataclasses.asdict; raises KeyError, TypeError or ValueError where it does not fit."""
+    rest = {k: v for k, v in data.items() if k not in {"state", "trouble", "mirrors"}}
+    return LinkStatus(
+        **rest,
+        state=LinkState(data["state"]),
+        trouble=_trouble(data["trouble"]),
+        mirrors={topic: _mirror(m) for topic, m in data["mirrors"].items()},
+    )
+
+
+def _trouble(data: Mapping[str, Any] | None) -> Trouble | None:
+    return None if data is None else Trouble(**data)
+
+
+def _mirror(data: Mapping[str, Any]) -> MirrorStatus:
+    rest = {k: v for k, v in data.items() if k not in {"state", "partitions"}}
+    partitions = tuple(_partition(p) for p in data["partitions"])
+    return MirrorStatus(**rest, state=MirrorState(data["state"]), partitions=partitions)
+
+
+def _partition(data: Mapping[str, Any]) -> PartitionStatus:
+    rest = {k: v for k, v in data.items() if k not in {"state", "trouble", "error"}}
+    error = None if data["error"] is None else MirrorError(**data["error"])
+    return PartitionStatus(
+        **rest, state=PartitionState(data["state"]), trouble=_trouble(data["trouble"]), error=error
+    )

@@ -1,0 +1,183 @@
+"""links.toml: every link of this user with its mirrors. Read by every command, replaced whole under a lock."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import tomli_w
+
+from kmirror.errors import NotFound, StateError
+from kmirror.model.link import GapFill, Link
+from kmirror.model.mirror import Mirror, MirrorError, StopRequest
+from kmirror.model.states import Event, MirrorState
+from kmirror.state.atomic import write_atomic
+from kmirror.state.lock import exclusive
+from kmirror.state.paths import Home, private_directory
+
+SCHEMA: Final = 1
+
+
+class LinkStore:
+    """The links of one home. Every change reads, changes and replaces the file under its lock."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._path = home.links_file
+
+    def all(self) -> dict[str, Link]:
+        """By name, sorted; raises StateError where the file is damaged, and leaves it as it is."""
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as e:
+            raise StateError(
+                f'cannot read "{self._path}": {e.strerror}', hint="Check its owner and mode."
+            ) from e
+        return parse_links(text, self._path)
+
+    def get(self, name: str) -> Link:
+        """Raises NotFound."""
+        link = self.all().get(name)
+        if link is None:
+            raise link_not_found(name)
+        return link
+
+    def change(self, edit: Callable[[dict[str, Link]], None]) -> None:
+        """Applies `edit` to the links and stores them. What `edit` raises leaves the file as it was."""
+        private_directory(self.home.config)
+        with exclusive(self.home.config / ".links.lock"):
+            links = self.all()
+            edit(links)
+            try:
+                write_atomic(self._path, render_links(links))
+            except OSError as e:
+                raise StateError(
+                    f'cannot write "{self._path}": {e.strerror}',
+                    hint="Free some disk space, or check its directory.",
+                ) from e
+
+    def change_mirror(self, link: str, topic: str, edit: Callable[[Mirror], Mirror]) -> Mirror:
+        """Replaces one mirror by what `edit` makes of it, and returns that; raises NotFound."""
+        changed: list[Mirror] = []
+
+        def apply(links: dict[str, Link]) -> None:
+            if link not in links:
+                raise link_not_found(link)
+            if topic not in links[link].mirrors:
+                raise mirror_not_found(link, topic)
+            changed.append(edit(links[link].mirrors[topic]))
+            links[link] = links[link].with_mirror(changed[0])
+
+        self.change(apply)
+        return changed[0]
+
+    def version(self) -> tuple[int, int]:
+        """Differs from before whenever the file was replaced."""
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (stat.st_ino, stat.st_mtime_ns)
+
+
+def link_not_found(name: str) -> NotFound:
+    return NotFound(
+        f'cluster link "{name}" not found', hint="List available cluster links with `kmirror link list`."
+    )
+
+
+def mirror_not_found(link: str, topic: str) -> NotFound:
+    return NotFound(
+        f'mirror topic "{topic}" not found on link "{link}"',
+        hint=f"List its mirror topics with `kmirror mirror list --link {link}`.",
+    )
+
+
+def parse_links(text: bytes, path: Path) -> dict[str, Link]:
+    """The links of a links.toml; raises StateError that names the file and the fault."""
+    try:
+        data = tomllib.loads(text.decode())
+        schema = data["schema"]
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise StateError(
+                f'"{path}" was written by a later kmirror (schema {schema}, this one knows {SCHEMA})',
+                hint="Upgrade kmirror.",
+            )
+        return {name: _link(name, item) for name, item in sorted(data.get("links", {}).items())}
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        what = f"{type(e).__name__}: {e}" if isinstance(e, KeyError | AttributeError) else str(e)
+        raise StateError(
+            f'"{path}" is damaged: {what}',
+            hint="Repair it or restore it from a backup; kmirror left it as it is.",
+        ) from e
+
+
+def render_links(links: Mapping[str, Link]) -> bytes:
+    document = {"schema": SCHEMA, "links": {name: _link_table(link) for name, link in sorted(links.items())}}
+    return tomli_w.dumps(document).encode()
+
+
+def _link(name: str, data: Mapping[str, Any]) -> Link:
+    return Link(
+        name=name,
+        link_id=data["id"],
+        source_cluster_id=data["source_cluster_id"],
+        destination_cluster_id=data["destination_cluster_id"],
+        configs=dict(data["configs"]),
+        gap_fill=GapFill(data["gap_fill"]),
+        created_ms=data["created_ms"],
+        mirrors={topic: _mirror(topic, item) for topic, item in data.get("mirrors", {}).items()},
+    )
+
+
+def _link_table(link: Link) -> dict[str, Any]:
+    return {
+        "id": link.link_id,
+        "source_cluster_id": link.source_cluster_id,
+        "destination_cluster_id": link.destination_cluster_id,
+        "gap_fill": str(link.gap_fill),
+        "created_ms": link.created_ms,
+        "configs": dict(sorted(link.configs.items())),
+        "mirrors": {topic: _mirror_table(mirror) for topic, mirror in sorted(link.mirrors.items())},
+    }
+
+
+def _mirror(topic: str, data: Mapping[str, Any]) -> Mirror:
+    stop = data.get("stop")
+    error = data.get("error")
+    return Mirror(
+        topic=topic,
+        source_topic=data["source_topic"],
+        source_topic_id=data["source_topic_id"],
+        destination_topic_id=data["destination_topic_id"],
+        partitions=data["partitions"],
+        state=MirrorState(data["state"]),
+        status_time_ms=data["status_time_ms"],
+        error=MirrorError(**error) if error else None,
+        stop=StopRequest(Event(stop["event"]), tuple(stop["targets"])) if stop else None,
+        held_back=dict(data.get("held_back", {})),
+    )
+
+
+def _mirror_table(mirror: Mirror) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "source_topic": mirror.source_topic,
+        "source_topic_id": mirror.source_topic_id,
+        "destination_topic_id": mirror.destination_topic_id,
+        "partitions": mirror.partitions,
+        "state": str(mirror.state),
+        "status_time_ms": mirror.status_time_ms,
+        "held_back": dict(mirror.held_back),
+    }
+    if mirror.error:
+        place = {"partition": mirror.error.partition, "offset": mirror.error.offset}
+        table["error"] = {
+            "code": mirror.error.code,
+            "message": mirror.error.message,
+            **{k: v for k, v in place.items() if v is not None},  # TOML has no null
+        }
+    if mirror.stop:
+        table["stop"] = {"event": str(mirror.stop.event), "targets": list(mirror.stop.targets)}
+    return table
