@@ -111,6 +111,4 @@ def _mirror(data: Mapping[str, Any]) -> MirrorStatus:
 def _partition(data: Mapping[str, Any]) -> PartitionStatus:
     rest = {k: v for k, v in data.items() if k not in {"state", "trouble", "error"}}
     error = None if data["error"] is None else MirrorError(**data["error"])
-    return PartitionStatus(
-        **rest, state=PartitionState(data["state"]), trouble=_trouble(data["trouble"]), error=error
-    )
+    return PartitionStatus(**rest, state=PartitionState(data["state"]), trouble=_trouble(data["trouble"]), error=error)

@@ -32,9 +32,7 @@ class LinkStore:
         except FileNotFoundError:
             return {}
         except OSError as e:
-            raise StateError(
-                f'cannot read "{self._path}": {e.strerror}', hint="Check its owner and mode."
-            ) from e
+            raise StateError(f'cannot read "{self._path}": {e.strerror}', hint="Check its owner and mode.") from e
         return parse_links(text, self._path)
 
     def get(self, name: str) -> Link:
@@ -83,9 +81,7 @@ class LinkStore:
 
 
 def link_not_found(name: str) -> NotFound:
-    return NotFound(
-        f'cluster link "{name}" not found', hint="List available cluster links with `kmirror link list`."
-    )
+    return NotFound(f'cluster link "{name}" not found', hint="List available cluster links with `kmirror link list`.")
 
 
 def mirror_not_found(link: str, topic: str) -> NotFound:
