@@ -28,7 +28,7 @@ class SettingError(ValueError):
 class Setting:
     """One key. `check` raises ValueError with what the value is not."""
 
-    default: str | None
+    default: str
     meaning: str
     check: Callable[[str], None]
 
@@ -73,8 +73,8 @@ _SECURITY: Final = Setting("PLAINTEXT", "How the cluster is reached.", _one_of("
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
     {
-        "bootstrap.servers": Setting(None, "Brokers of the source cluster.", _servers),
-        DESTINATION_PREFIX + "bootstrap.servers": Setting(None, "Brokers of the destination cluster.", _servers),
+        "bootstrap.servers": Setting("", "Brokers of the source cluster.", _servers),
+        DESTINATION_PREFIX + "bootstrap.servers": Setting("", "Brokers of the destination cluster.", _servers),
         "link.mode": Setting("DESTINATION", "The destination holds the link.", _one_of("DESTINATION")),
         "connection.mode": Setting("OUTBOUND", "kmirror dials both clusters.", _one_of("OUTBOUND")),
         "security.protocol": _SECURITY,
@@ -96,18 +96,17 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
 )
 """Every key of this version, in the order in which the documentation lists them."""
 
-_ELSEWHERE: Final = frozenset(
-    """
-    acl.filters acl.sync.enable acl.sync.ms auto.create.mirror.topics.enable auto.create.mirror.topics.filters
-    availability.check.consecutive.failure.threshold availability.check.ms client.dns.lookup cluster.link.paused
-    cluster.link.prefix cluster.link.retry.timeout.ms connections.max.idle.ms consumer.group.prefix.enable
-    consumer.offset.group.filters consumer.offset.sync.enable consumer.offset.sync.ms local.listener.name
-    mirror.start.offset.spec num.cluster.link.fetchers replica.fetch.backoff.ms replica.fetch.min.bytes
-    replica.socket.receive.buffer.bytes replica.socket.timeout.ms retry.backoff.ms sasl.jaas.config sasl.mechanism
-    socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms topic.config.sync.include
-    topic.config.sync.ms
-    """.split()
-)
+_ELSEWHERE_WORDS: Final = """
+acl.filters acl.sync.enable acl.sync.ms auto.create.mirror.topics.enable auto.create.mirror.topics.filters
+availability.check.consecutive.failure.threshold availability.check.ms client.dns.lookup cluster.link.paused
+cluster.link.prefix cluster.link.retry.timeout.ms connections.max.idle.ms consumer.group.prefix.enable
+consumer.offset.group.filters consumer.offset.sync.enable consumer.offset.sync.ms local.listener.name
+mirror.start.offset.spec num.cluster.link.fetchers replica.fetch.backoff.ms replica.fetch.min.bytes
+replica.socket.receive.buffer.bytes replica.socket.timeout.ms retry.backoff.ms sasl.jaas.config sasl.mechanism
+socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms topic.config.sync.include
+topic.config.sync.ms
+"""
+_ELSEWHERE: Final = frozenset(_ELSEWHERE_WORDS.split())
 """Keys of Cluster Linking that this version does not have."""
 
 _ELSEWHERE_PREFIXES: Final = ("ssl.", "sasl.", "local.")
@@ -140,7 +139,7 @@ def settings_from(configs: Mapping[str, str]) -> LinkSettings:
     """The settings of a link with these configs; raises SettingError (a ValueError) at the first that is wrong."""
     for key, value in configs.items():
         check_setting(key, value)
-    held = {key: configs.get(key, setting.default) or "" for key, setting in SETTINGS.items()}
+    held = {key: configs.get(key, setting.default) for key, setting in SETTINGS.items()}
     return LinkSettings(
         fetch_buffer_bytes=int(held["fetch.buffer.bytes"]),
         partition_fetch_bytes=int(held["replica.fetch.max.bytes"]),
