@@ -1,6 +1,6 @@
 """What is seen of a running link: the content of status.json, and what every view is made from.
 
-Offsets are log offsets, lags are records, times milliseconds since the epoch, rates per second. None means not known yet.
+Offsets are log offsets, lags records, times milliseconds since the epoch, rates per second. None: not known yet.
 """
 
 from collections.abc import Mapping

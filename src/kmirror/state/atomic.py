@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replaces `path` with `data`, mode 0600. `durable` waits for the disk; a status that is rewritten each second need not.
+    """Replaces `path` with `data`, mode 0600. `durable` waits for the disk: a status of every second need not.
 
     Raises OSError; the old file stays as it was then.
     """

@@ -1,0 +1,142 @@
+"""Record batches, message format v2: the 61-byte header, patched in place (Kafka's DefaultRecordBatch).
+
+Base offset and leader epoch lie outside the checksum; producer id, epoch and sequence inside, so a new one is computed.
+The records themselves are never touched, compressed or not.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from crc32c import crc32c
+from kafka.record import MemoryRecords
+
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+HEADER_BYTES: Final = _HEADER.size
+_LENGTH_AT: Final = 8
+_MAGIC_AT: Final = 16
+_CRC_AT: Final = 17
+_CRC_FROM: Final = 21
+_PREFIX: Final = struct.Struct(">qiibI")
+_PRODUCER: Final = struct.Struct(">qhi")
+_PRODUCER_AT: Final = 43
+_LOG_OVERHEAD: Final = 12  # base offset and length stand before what the length counts
+
+TRANSACTIONAL: Final = 0x10
+CONTROL: Final = 0x20
+LOG_APPEND_TIME: Final = 0x08
+COMPRESSION: Final = 0x07
+
+
+class BatchHeader(NamedTuple):
+    """Fields of a v2 batch header. Timestamps in ms since the epoch; `record_count` counts the records."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    base_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    record_count: int
+
+    @property
+    def last_offset(self) -> int:
+        return self.base_offset + self.last_offset_delta
+
+    @property
+    def dense(self) -> bool:
+        """Each offset of the batch holds a record."""
+        return self.record_count == self.last_offset_delta + 1
+
+
+class Record(NamedTuple):
+    """One record as a reader sees it; `timestamp` in ms since the epoch."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class RawBatch(NamedTuple):
+    """A whole batch or, below format v2, message: where it starts, its format, and its bytes."""
+
+    base_offset: int
+    magic: int
+    data: memoryview
+
+
+def split(records: memoryview) -> Iterator[RawBatch]:
+    """The whole batches in the records of a fetch; what is cut off at the end is left out. Raises ValueError."""
+    position, end = 0, len(records)
+    while position + _MAGIC_AT < end:
+        base_offset, length = struct.unpack_from(">qi", records, position)
+        if length < _MAGIC_AT - _LOG_OVERHEAD + 1:
+            raise ValueError(f"a batch of {length} bytes at offset {base_offset}")
+        behind = position + _LOG_OVERHEAD + length
+        if behind > end:
+            return
+        yield RawBatch(base_offset, records[position + _MAGIC_AT], records[position:behind])
+        position = behind
+
+
+def first_batch_bytes(records: memoryview) -> int | None:
+    """The size of the first batch, even if it is cut off; None where not even its length is there."""
+    if len(records) < _LOG_OVERHEAD:
+        return None
+    return int(struct.unpack_from(">i", records, _LENGTH_AT)[0]) + _LOG_OVERHEAD
+
+
+def header(batch: memoryview) -> BatchHeader:
+    """Raises struct.error where the batch is shorter than its header."""
+    return BatchHeader._make(_HEADER.unpack_from(batch))
+
+
+def is_intact(batch: memoryview) -> bool:
+    """The checksum fits the bytes."""
+    return bool(crc32c(batch[_CRC_FROM:]) == struct.unpack_from(">I", batch, _CRC_AT)[0])
+
+
+def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
+    """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer and sequence, new CRC."""
+    _PRODUCER.pack_into(batch, _PRODUCER_AT, producer_id, producer_epoch, sequence)
+    length = struct.unpack_from(">i", batch, _LENGTH_AT)[0]
+    _PREFIX.pack_into(batch, 0, 0, length, -1, 2, crc32c(batch[_CRC_FROM:]))
+
+
+def same_records(a: memoryview, b: memoryview) -> bool:
+    """Both batches hold the same bytes of records at the same offsets: no need to decode either."""
+    x, y = header(a), header(b)
+    return (
+        x.base_offset == y.base_offset
+        and x.last_offset_delta == y.last_offset_delta
+        and x.record_count == y.record_count
+        and x.attributes & ~TRANSACTIONAL == y.attributes & ~TRANSACTIONAL
+        and x.base_timestamp == y.base_timestamp
+        and x.max_timestamp == y.max_timestamp
+        and a[HEADER_BYTES:] == b[HEADER_BYTES:]
+    )
+
+
+def decode(batch: memoryview) -> list[Record]:
+    """The records of one batch of any format (the slow path); none for a control batch. Raises ValueError.
+
+    kafka-python raises errors of many kinds for damaged bytes: all are ValueError here.
+    """
+    try:
+        reader = MemoryRecords(bytes(batch))
+        out = []
+        while (item := reader.next_batch()) is not None:
+            if getattr(item, "is_control_batch", False):
+                continue
+            out += [Record(r.offset, r.timestamp, r.key, r.value, tuple((k, v) for k, v in r.headers)) for r in item]
+    except Exception as e:
+        raise ValueError(f"unreadable batch: {type(e).__name__}: {e}") from e
+    return out

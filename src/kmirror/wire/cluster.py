@@ -1,0 +1,104 @@
+"""One cluster as a client sees it: who leads which partition, and a connection to each broker for each purpose."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from kmirror.errors import ClusterError
+from kmirror.model.bootstrap import parse_bootstrap
+from kmirror.wire import rpc
+from kmirror.wire.connection import Connection, connect
+from kmirror.wire.errors import BrokerError, ConnectionLost
+from kmirror.wire.rpc import TopicMetadata
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 5.0
+
+
+class Cluster:
+    """Metadata of the topics that are wanted, and the connections. Not thread-safe: it lives in one event loop."""
+
+    def __init__(self, bootstrap: str, role: str) -> None:
+        self.role = role
+        self.cluster_id = ""
+        self.topics: Mapping[str, TopicMetadata] = {}
+        self._bootstrap = parse_bootstrap(bootstrap)
+        self._brokers: Mapping[int, tuple[str, int]] = {}
+        self._connections: dict[tuple[int, str], Connection] = {}
+        self._connecting: dict[tuple[int, str], asyncio.Lock] = {}
+        self._asking: Connection | None = None
+
+    async def refresh(self, topics: Iterable[str]) -> None:
+        """Reads the metadata of `topics`; raises ClusterError when no broker answers."""
+        fault: ClusterError | None = None
+        for attempt in range(2):
+            try:
+                connection = await self.any_connection(fresh=attempt > 0)
+                found = await rpc.metadata(connection, sorted(topics))
+            except ClusterError as e:
+                fault = e
+                continue
+            self.cluster_id, self._brokers, self.topics = found.cluster_id, found.brokers, found.topics
+            return
+        assert fault
+        raise fault
+
+    async def any_connection(self, *, fresh: bool = False) -> Connection:
+        """A connection to some broker, for questions that every broker answers. Raises ConnectionLost."""
+        if self._asking is not None and self._asking.alive and not fresh:
+            return self._asking
+        if self._asking is not None:
+            self._asking.close()
+        known = list(self._brokers.values())
+        random.shuffle(known)
+        fault = ConnectionLost("no bootstrap server")
+        for host, port in dict.fromkeys([*known, *self._bootstrap]):
+            try:
+                self._asking = await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+            except ConnectionLost as e:
+                fault = e
+            else:
+                return self._asking
+        raise fault
+
+    def leader(self, topic: str, partition: int) -> int | None:
+        """The node id of the leader; None while there is none or it is not known."""
+        metadata = self.topics.get(topic)
+        node = metadata.leaders.get(partition, -1) if metadata else -1
+        return node if node in self._brokers else None
+
+    async def connection(self, node: int, purpose: str) -> Connection:
+        """The connection to broker `node` for `purpose`; opened when there is none. Raises ConnectionLost."""
+        key = (node, purpose)
+        async with self._connecting.setdefault(key, asyncio.Lock()):
+            found = self._connections.get(key)
+            if found is not None and found.alive:
+                return found
+            if node not in self._brokers:
+                raise ConnectionLost(f"broker {node} of the {self.role} is not known")
+            host, port = self._brokers[node]
+            made = await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+            self._connections[key] = made
+            log.info("connected to %s broker %d at %s:%d for %s", self.role, node, host, port, purpose)
+            return made
+
+    async def coordinator(self, transactional_id: str) -> Connection:
+        """A new connection to the coordinator of `transactional_id`; the caller closes it."""
+        connection = await self.any_connection()
+        try:
+            host, port = await rpc.transaction_coordinator(connection, transactional_id)
+        except BrokerError:
+            raise
+        except ClusterError:
+            connection.close()
+            raise
+        return await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Resets all connections."""
+        for connection in (*self._connections.values(), *([self._asking] if self._asking else [])):
+            connection.close()
+        self._connections.clear()

@@ -1,0 +1,207 @@
+"""One TCP connection to a broker: frames out, frames in, answers in the order of the requests.
+
+A frame is received straight into one `bytearray` of its size, so that the record batches inside can be patched in place
+and sent on without a copy. Requests other than Fetch and Produce are packed and read by kafka-python's codecs.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from kafka.protocol.metadata import ApiVersionsRequest, ApiVersionsResponse
+
+from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, check
+
+CLIENT_ID: Final = b"kmirror"
+MAX_FRAME_BYTES: Final = 256 << 20  # a fetch is bounded by its own limits plus one batch; this is a bound for nonsense
+_JOIN_BYTES: Final = 4096  # parts shorter than this are joined before they are written
+_WRITE_BUFFER_BYTES: Final = 4 << 20
+_LENGTH: Final = struct.Struct(">i")
+_HEADER: Final = struct.Struct(">hhih")
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Made by `connect`. Every request has a deadline: a broker that misses it loses the connection, not one request."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.versions: dict[int, tuple[int, int]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._correlation = 0
+        self._waiting: deque[tuple[int, asyncio.Future[bytearray], float]] = deque()
+        self._head = bytearray(4)
+        self._body: bytearray | None = None
+        self._view = memoryview(self._head)
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._watch: asyncio.TimerHandle | None = None
+
+    # --- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._transport.set_write_buffer_limits(_WRITE_BUFFER_BYTES)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._view = self._view[nbytes:]
+        if len(self._view):
+            return
+        if self._body is None:
+            size = _LENGTH.unpack(self._head)[0]
+            if not 4 <= size <= MAX_FRAME_BYTES:
+                self._fail(ProtocolError(f"{self.name} sent a frame of {size} bytes"))
+                return
+            self._body = bytearray(size)
+            self._view = memoryview(self._body)
+            return
+        frame, self._body, self._view = self._body, None, memoryview(self._head)
+        self._answered(frame)
+
+    def _answered(self, frame: bytearray) -> None:
+        if not self._waiting:
+            self._fail(ProtocolError(f"{self.name} answered what was not asked"))
+            return
+        correlation, future, _ = self._waiting.popleft()
+        if _LENGTH.unpack_from(frame)[0] != correlation:
+            self._waiting.appendleft((correlation, future, 0.0))
+            self._fail(ProtocolError(f"{self.name} answered out of order"))
+        elif not future.done():
+            future.set_result(frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over(ConnectionLost(f"connection to {self.name} lost" + (f": {exc}" if exc else "")))
+
+    # --- our side
+
+    @property
+    def alive(self) -> bool:
+        return self._transport is not None
+
+    def close(self) -> None:
+        """Ends the connection with a reset, so that the kernel sends nothing late; what waits gets ConnectionLost."""
+        self._fail(ConnectionLost(f"connection to {self.name} closed"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):  # already disconnected: nothing can be sent late then
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+        self._over(error)
+
+    def _over(self, error: Exception) -> None:
+        self._transport = None
+        self._writable.set()
+        if self._watch:
+            self._watch.cancel()
+            self._watch = None
+        while self._waiting:
+            future = self._waiting.popleft()[1]
+            if not future.done():
+                future.set_exception(error)
+
+    def _check_deadlines(self) -> None:
+        self._watch = None
+        if self._waiting and self._loop.time() > self._waiting[0][2] > 0:
+            self._fail(ConnectionLost(f"{self.name} did not answer in time"))
+        elif self._waiting:
+            self._watch = self._loop.call_later(1.0, self._check_deadlines)
+
+    def send(
+        self,
+        api_key: int,
+        version: int,
+        parts: Sequence[bytes | bytearray | memoryview],
+        *,
+        flexible: bool,
+        timeout: float,
+    ) -> "asyncio.Future[bytearray]":
+        """Writes one request; the future gives the answer's frame, which begins with the correlation id.
+
+        Raises ConnectionLost at once, or the future does. `timeout` in seconds, counted from now.
+        """
+        if self._transport is None:
+            raise ConnectionLost(f"not connected to {self.name}")
+        self._correlation = (self._correlation + 1) & 0x7FFFFFFF
+        future: asyncio.Future[bytearray] = self._loop.create_future()
+        self._waiting.append((self._correlation, future, self._loop.time() + timeout))
+        header = _HEADER.pack(api_key, version, self._correlation, len(CLIENT_ID)) + CLIENT_ID
+        if flexible:
+            header += b"\0"  # no tagged fields
+        size = len(header) + sum(len(part) for part in parts)
+        small: list[bytes | bytearray | memoryview] = [_LENGTH.pack(size), header]
+        for part in parts:
+            if len(part) < _JOIN_BYTES:
+                small.append(part)
+                continue
+            if small:
+                self._transport.write(b"".join(small))
+                small = []
+            self._transport.write(part)
+        if small:
+            self._transport.write(b"".join(small))
+        if self._watch is None:
+            self._watch = self._loop.call_later(1.0, self._check_deadlines)
+        return future
+
+    async def drain(self) -> None:
+        """Waits until the kernel has taken enough of what was written."""
+        await self._writable.wait()
+
+    def version_of(self, api_key: int, least: int, most: int) -> int:
+        """The highest version in [least, most] that the broker has; raises UnsupportedVersion."""
+        low, high = self.versions.get(api_key, (0, -1))
+        version = min(most, high)
+        if version < max(least, low):
+            raise UnsupportedVersion(
+                f"{self.name} speaks versions {low} to {high} of request {api_key}, kmirror {least} to {most}",
+                hint="kmirror needs Apache Kafka 2.8 or later on both sides.",
+            )
+        return version
+
+    async def call(self, request: Any, response: Any, version: int, *, timeout: float = 10.0) -> Any:
+        """One request by kafka-python's codecs; returns the decoded response. Raises ConnectionLost."""
+        flexible = request.flexible_version_q(version)
+        body = request.encode(version=version)
+        frame = await self.send(request.API_KEY, version, [body], flexible=flexible, timeout=timeout)
+        try:
+            return response.decode(bytes(frame), version=version, header=True)
+        except (ValueError, IndexError, struct.error) as e:
+            self.close()
+            raise ProtocolError(f"{self.name}: unreadable answer to request {request.API_KEY}: {e}") from e
+
+
+async def connect(host: str, port: int, *, timeout: float = 5.0) -> Connection:
+    """Connects and learns the broker's API versions; raises ConnectionLost or ProtocolError. `timeout` in seconds."""
+    name = f"{host}:{port}"
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout):
+            _, connection = await loop.create_connection(lambda: Connection(name), host, port)
+    except TimeoutError:
+        raise ConnectionLost(f"no connection to {name} within {timeout:g} s") from None
+    except OSError as e:
+        raise ConnectionLost(f"cannot connect to {name}: {e.strerror or e}") from None
+    try:
+        answer = await connection.call(ApiVersionsRequest(), ApiVersionsResponse, 0, timeout=timeout)
+        check(answer.error_code, f"{name} ApiVersions")
+    except BaseException:
+        connection.close()
+        raise
+    connection.versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
+    return connection

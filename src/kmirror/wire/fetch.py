@@ -1,0 +1,118 @@
+"""Fetch (api 1) by hand, versions 12 (topics by name) and 13 (by topic id, KIP-516): see FetchRequest.json in Kafka."""
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kmirror.wire.errors import ProtocolError
+from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
+
+API_KEY: Final = 1
+BY_NAME: Final = 12
+BY_ID: Final = 13
+READ_UNCOMMITTED: Final = 0
+READ_COMMITTED: Final = 1
+
+_REQUEST: Final = struct.Struct(">iiiibii")  # replica, max wait, min bytes, max bytes, isolation, session id, epoch
+_PARTITION: Final = struct.Struct(">iiqiqi")  # index, leader epoch, offset, last fetched epoch, log start, max bytes
+_ANSWER: Final = struct.Struct(">ihqqq")  # index, error, high watermark, last stable offset, log start
+_ABORTED: Final = struct.Struct(">qq")
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPartition:
+    """What to fetch: from `offset` on, up to `max_bytes` (one whole batch in any case, if it comes first)."""
+
+    topic: str
+    topic_id: bytes
+    partition: int
+    offset: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One partition of an answer. `topic` is the name or the id, as the version of the request has it.
+
+    `records` is a view into the answer's frame: whole batches, and at its end perhaps a part of one.
+    `aborted` holds (producer id, first offset) of aborted transactions, at isolation level read_committed.
+    """
+
+    topic: str | bytes
+    partition: int
+    error: int
+    high_watermark: int
+    last_stable_offset: int
+    log_start: int
+    aborted: tuple[tuple[int, int], ...]
+    records: memoryview
+
+
+def encode_fetch(
+    version: int,
+    partitions: Sequence[FetchPartition],
+    *,
+    max_wait_ms: int,
+    max_bytes: int,
+    isolation: int = READ_COMMITTED,
+    min_bytes: int = 1,
+) -> bytes:
+    """The body of a fetch without a session; the order of the partitions is kept, topic by topic."""
+    topics: dict[str, list[FetchPartition]] = {}
+    for p in partitions:
+        topics.setdefault(p.topic, []).append(p)
+    out = [
+        _REQUEST.pack(-1, max_wait_ms, min_bytes, max_bytes, isolation, 0, -1),
+        encode_unsigned(len(topics) + 1),
+    ]
+    for name, items in topics.items():
+        out.append(items[0].topic_id if version >= BY_ID else encode_unsigned(len(name) + 1) + name.encode())
+        out.append(encode_unsigned(len(items) + 1))
+        out.extend(_PARTITION.pack(p.partition, -1, p.offset, -1, -1, p.max_bytes) + b"\0" for p in items)
+        out.append(b"\0")
+    out.append(b"\1\1\0")  # no forgotten topics, empty rack id, no tagged fields
+    return b"".join(out)
+
+
+def decode_fetch(frame: bytearray, version: int) -> tuple[int, int, list[Fetched]]:
+    """(throttle time in ms, error, partitions) of an answer's frame; raises ProtocolError."""
+    try:
+        position = skip_tags(frame, 4)
+        throttle, error = struct.unpack_from(">ih", frame, position)
+        return throttle, error, list(_partitions(frame, position + 10, version))
+    except (struct.error, IndexError, ValueError) as e:
+        raise ProtocolError(f"unreadable fetch response: {e}") from e
+
+
+def _partitions(frame: bytearray, position: int, version: int) -> Iterable[Fetched]:
+    view = memoryview(frame)
+    topics, position = read_unsigned(frame, position)
+    for _ in range(topics - 1):
+        topic: str | bytes
+        if version >= BY_ID:
+            topic, position = bytes(view[position : position + 16]), position + 16
+        else:
+            size, position = read_unsigned(frame, position)
+            topic, position = bytes(view[position : position + size - 1]).decode(), position + size - 1
+        count, position = read_unsigned(frame, position)
+        for _ in range(count - 1):
+            fetched, position = _partition(view, position, topic)
+            yield fetched
+        position = skip_tags(frame, position)
+
+
+def _partition(view: memoryview, position: int, topic: str | bytes) -> tuple[Fetched, int]:
+    index, error, high_watermark, stable, log_start = _ANSWER.unpack_from(view, position)
+    count, position = read_unsigned(view, position + _ANSWER.size)
+    aborted = []
+    for _ in range(count - 1):
+        aborted.append(_ABORTED.unpack_from(view, position))
+        position = skip_tags(view, position + _ABORTED.size)
+    size, position = read_unsigned(view, position + 4)  # behind the preferred read replica
+    end = position + max(0, size - 1)
+    if end > len(view):
+        raise ValueError("the records are longer than the frame")
+    records = view[position:end]
+    fetched = Fetched(topic, index, error, high_watermark, stable, log_start, tuple(aborted), records)
+    return fetched, skip_tags(view, end)

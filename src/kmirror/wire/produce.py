@@ -1,0 +1,101 @@
+"""Produce (api 0) by hand, versions 9 (topics by name) and 13 (by topic id): see ProduceRequest.json in Kafka."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kmirror.wire.errors import ProtocolError
+from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
+
+API_KEY: Final = 0
+BY_NAME: Final = 9
+BY_ID: Final = 13
+
+_HEAD: Final = struct.Struct(">bhi")  # transactional id (null), acks, timeout
+_ANSWER: Final = struct.Struct(">ihqqq")  # index, error, base offset, log append time, log start
+ACKS_ALL: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ProducePartition:
+    """One batch for one partition: a request holds at most one for each."""
+
+    topic: str
+    topic_id: bytes
+    partition: int
+    batch: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """The answer for one partition. `base_offset` is where the batch landed; -1 with an error."""
+
+    topic: str | bytes
+    partition: int
+    error: int
+    base_offset: int
+    message: str | None
+
+
+def encode_produce(
+    version: int, partitions: Sequence[ProducePartition], *, timeout_ms: int
+) -> list[bytes | memoryview]:
+    """The body as parts that are written one after the other: the batches are not copied."""
+    topics: dict[str, list[ProducePartition]] = {}
+    for p in partitions:
+        topics.setdefault(p.topic, []).append(p)
+    out: list[bytes | memoryview] = [_HEAD.pack(0, ACKS_ALL, timeout_ms), encode_unsigned(len(topics) + 1)]
+    for name, items in topics.items():
+        out.append(items[0].topic_id if version >= BY_ID else encode_unsigned(len(name) + 1) + name.encode())
+        out.append(encode_unsigned(len(items) + 1))
+        for p in items:
+            out.append(struct.pack(">i", p.partition) + encode_unsigned(len(p.batch) + 1))
+            out.append(p.batch)
+            out.append(b"\0")
+        out.append(b"\0")
+    out.append(b"\0")
+    return out
+
+
+def decode_produce(frame: bytearray, version: int) -> tuple[int, list[Produced]]:
+    """(throttle time in ms, partitions) of an answer's frame; raises ProtocolError."""
+    try:
+        out = []
+        position = skip_tags(frame, 4)
+        topics, position = read_unsigned(frame, position)
+        for _ in range(topics - 1):
+            topic: str | bytes
+            if version >= BY_ID:
+                topic, position = bytes(frame[position : position + 16]), position + 16
+            else:
+                size, position = read_unsigned(frame, position)
+                topic, position = frame[position : position + size - 1].decode(), position + size - 1
+            count, position = read_unsigned(frame, position)
+            for _ in range(count - 1):
+                produced, position = _partition(frame, position, topic)
+                out.append(produced)
+            position = skip_tags(frame, position)
+        return struct.unpack_from(">i", frame, position)[0], out
+    except (struct.error, IndexError, ValueError) as e:
+        raise ProtocolError(f"unreadable produce response: {e}") from e
+
+
+def _partition(frame: bytearray, position: int, topic: str | bytes) -> tuple[Produced, int]:
+    index, error, base_offset, _, _ = _ANSWER.unpack_from(frame, position)
+    count, position = read_unsigned(frame, position + _ANSWER.size)
+    message = None
+    for _ in range(count - 1):  # record errors: the first one's words are the best there are
+        words, position = _nullable_string(frame, position + 4)
+        message = message or words
+        position = skip_tags(frame, position)
+    words, position = _nullable_string(frame, position)
+    return Produced(topic, index, error, base_offset, message or words), skip_tags(frame, position)
+
+
+def _nullable_string(frame: bytearray, position: int) -> tuple[str | None, int]:
+    size, position = read_unsigned(frame, position)
+    if size == 0:
+        return None, position
+    end = position + size - 1
+    return frame[position:end].decode(errors="replace"), end

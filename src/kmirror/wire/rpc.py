@@ -1,0 +1,140 @@
+"""The small requests, one function each: kafka-python packs and reads them, these give them types and check errors.
+
+All raise ConnectionLost when the connection goes, BrokerError for an error code in the answer.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kafka.protocol.admin import DescribeProducersRequest, DescribeProducersResponse
+from kafka.protocol.consumer import ListOffsetsRequest, ListOffsetsResponse
+from kafka.protocol.metadata import (
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+    MetadataRequest,
+    MetadataResponse,
+)
+from kafka.protocol.producer import (
+    InitProducerIdRequest,
+    InitProducerIdResponse,
+    WriteTxnMarkersRequest,
+    WriteTxnMarkersResponse,
+)
+
+from kmirror.wire.connection import Connection
+from kmirror.wire.errors import check
+
+LATEST: Final = -1
+EARLIEST: Final = -2
+AS_CONSUMER: Final = -1
+AS_REPLICA: Final = -2
+"""ListOffsets with this replica id gives the log end, not the high watermark: they differ after a leader change."""
+_TRANSACTION_TIMEOUT_MS: Final = 60_000
+_NO_TOPIC_ID: Final = uuid.UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicMetadata:
+    """`topic_id` is empty where the broker has none (before 2.8); `leaders` is -1 for a partition without one."""
+
+    name: str
+    topic_id: bytes
+    error: int
+    leaders: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterMetadata:
+    cluster_id: str
+    brokers: Mapping[int, tuple[str, int]]
+    topics: Mapping[str, TopicMetadata]
+
+
+async def metadata(connection: Connection, topics: Sequence[str]) -> ClusterMetadata:
+    version = connection.version_of(3, 9, 12)
+    request = MetadataRequest(
+        topics=[MetadataRequest.MetadataRequestTopic(name=t, topic_id=_NO_TOPIC_ID) for t in topics],
+        allow_auto_topic_creation=False,
+        include_cluster_authorized_operations=False,
+        include_topic_authorized_operations=False,
+    )
+    answer = await connection.call(request, MetadataResponse, version)
+    found = {}
+    for t in answer.topics:
+        topic_id = t.topic_id.bytes if version >= 10 and t.topic_id.int else b""
+        leaders = {p.partition_index: -1 if p.error_code == 5 else p.leader_id for p in t.partitions}
+        found[t.name] = TopicMetadata(t.name, topic_id, t.error_code, leaders)
+    brokers = {b.node_id: (b.host, b.port) for b in answer.brokers}
+    return ClusterMetadata(answer.cluster_id or "", brokers, found)
+
+
+async def transaction_coordinator(connection: Connection, transactional_id: str) -> tuple[str, int]:
+    """(host, port) of the coordinator."""
+    request = FindCoordinatorRequest(key=transactional_id, key_type=1)
+    answer = await connection.call(request, FindCoordinatorResponse, connection.version_of(10, 1, 3))
+    check(answer.error_code, "FindCoordinator")
+    return answer.host, answer.port
+
+
+async def init_producer_id(connection: Connection, transactional_id: str) -> tuple[int, int]:
+    """(producer id, producer epoch): the same id at each call, and an epoch that grows (KIP-98)."""
+    request = InitProducerIdRequest(
+        transactional_id=transactional_id,
+        transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+        producer_id=-1,
+        producer_epoch=-1,
+    )
+    answer = await connection.call(request, InitProducerIdResponse, connection.version_of(22, 2, 4))
+    check(answer.error_code, "InitProducerId")
+    return answer.producer_id, answer.producer_epoch
+
+
+async def list_offset(connection: Connection, topic: str, partition: int, *, at: int, replica: int) -> int:
+    """The offset at timestamp `at` (LATEST, EARLIEST)."""
+    topics = ListOffsetsRequest.ListOffsetsTopic
+    item = topics.ListOffsetsPartition(partition_index=partition, current_leader_epoch=-1, timestamp=at)
+    request = ListOffsetsRequest(replica_id=replica, isolation_level=0, topics=[topics(name=topic, partitions=[item])])
+    answer = await connection.call(request, ListOffsetsResponse, connection.version_of(2, 4, 5))
+    found = answer.topics[0].partitions[0]
+    check(found.error_code, f"ListOffsets {topic}[{partition}]")
+    return int(found.offset)
+
+
+async def log_end(connection: Connection, topic: str, partition: int) -> int:
+    return await list_offset(connection, topic, partition, at=LATEST, replica=AS_REPLICA)
+
+
+async def last_sequence(connection: Connection, topic: str, partition: int, producer_id: int) -> int | None:
+    """The last sequence that the partition's leader remembers of `producer_id` (KIP-664); None if it knows none."""
+    request = DescribeProducersRequest(
+        topics=[DescribeProducersRequest.TopicRequest(name=topic, partition_indexes=[partition])]
+    )
+    answer = await connection.call(request, DescribeProducersResponse, connection.version_of(61, 0, 0))
+    found = answer.topics[0].partitions[0]
+    check(found.error_code, f"DescribeProducers {topic}[{partition}]")
+    for producer in found.active_producers:
+        if producer.producer_id == producer_id and producer.last_sequence >= 0:
+            return int(producer.last_sequence)
+    return None
+
+
+async def try_marker(connection: Connection, topic: str) -> int:
+    """The error code that WriteTxnMarkers gives for a topic that does not exist: nothing is written anywhere."""
+    version = connection.version_of(27, 1, 2)
+    marker = WriteTxnMarkersRequest.WritableTxnMarker
+    request = WriteTxnMarkersRequest(
+        markers=[
+            marker(
+                producer_id=0,
+                producer_epoch=0,
+                transaction_result=False,
+                coordinator_epoch=0,
+                transaction_version=0,
+                topics=[marker.WritableTxnMarkerTopic(name=topic, partition_indexes=[0])],
+            )
+        ]
+    )
+    answer = await connection.call(request, WriteTxnMarkersResponse, version)
+    return int(answer.markers[0].topics[0].partitions[0].error_code)

@@ -1,0 +1,36 @@
+"""Kafka's variable-length integers: unsigned for compact lengths, zigzag inside records."""
+
+
+def encode_unsigned(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append((value & 0x7F) | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_unsigned(data: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
+    """(value, position behind it); raises IndexError at the end of data, ValueError over 35 bits."""
+    value = data[position]
+    position += 1
+    if value < 0x80:
+        return value, position
+    value &= 0x7F
+    for shift in (7, 14, 21, 28):
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("a variable-length integer of more than five bytes")
+
+
+def skip_tags(data: bytes | bytearray | memoryview, position: int) -> int:
+    """The position behind a tagged-field section (KIP-482)."""
+    count, position = read_unsigned(data, position)
+    for _ in range(count):
+        _, position = read_unsigned(data, position)
+        size, position = read_unsigned(data, position)
+        position += size
+    return position
