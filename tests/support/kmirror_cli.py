@@ -1,0 +1,164 @@
+"""The real command line, run as a user runs it: a process of its own, with a home of its own."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from support import processes
+from support.wait import eventually
+
+
+class Kmirror:
+    """kmirror with its KMIRROR_HOME in a folder of the test."""
+
+    def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        self.environment = {
+            **os.environ,
+            "KMIRROR_HOME": str(home),
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+            "TERM": "dumb",
+            **(environment or {}),
+        }
+        self._foreground: list[subprocess.Popen[str]] = []
+
+    @property
+    def links_file(self) -> Path:
+        return self.home / "links.toml"
+
+    def runtime(self, link: str) -> Path:
+        """Where the runner of a link keeps lock, status.json, control.sock and kmirror.log."""
+        return self.home / "run" / link
+
+    def run(
+        self, *args: str, check: bool = True, timeout: float = 60, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end. `check` fails the test, with all output, unless it exits with 0."""
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "kmirror", *args],
+                env=self.environment,
+                input=stdin if stdin is not None else "",
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as expired:
+            told = _output(_text(expired.stdout), _text(expired.stderr))
+            raise AssertionError(f"`{_line(args)}` did not end within {timeout} s\n{told}") from expired
+        if check and done.returncode != 0:
+            raise AssertionError(f"`{_line(args)}` exited with {done.returncode}\n{_output(done.stdout, done.stderr)}")
+        return done
+
+    def json(self, *args: str, timeout: float = 60) -> Any:
+        """Run with `-o json` and parse what was printed."""
+        done = self.run(*args, "-o", "json", timeout=timeout)
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            told = _output(done.stdout, done.stderr)
+            raise AssertionError(f"`{_line(args)} -o json` printed no JSON: {error}\n{told}") from error
+
+    def fails(self, *args: str, code: int = 1, timeout: float = 60, stdin: str | None = None) -> str:
+        """Run a command that must be refused with this exit code and no traceback; returns its stderr."""
+        done = self.run(*args, check=False, timeout=timeout, stdin=stdin)
+        told = _output(done.stdout, done.stderr)
+        if done.returncode != code:
+            raise AssertionError(f"`{_line(args)}` exited with {done.returncode}, expected {code}\n{told}")
+        if "Traceback" in done.stdout + done.stderr:
+            raise AssertionError(f"`{_line(args)}` showed a traceback\n{told}")
+        return done.stderr
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """Start a command that goes on, `link run` for example; stop_all() ends it."""
+        log = self.home.with_name(f"{self.home.name}-foreground-{len(self._foreground)}.log")
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kmirror", *args],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        self._foreground.append(process)
+        return process
+
+    def runner_pid(self, link: str) -> int | None:
+        """The process that holds the link's lock now, or None."""
+        path = self.runtime(link) / "lock"
+        try:
+            with path.open() as lock:
+                pid = int(json.load(lock)["pid"])
+                # Only ask for the lock while that process lives: asking for a free one would keep a new runner out.
+                return pid if processes.alive(pid) and _is_locked(lock.fileno()) else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None  # no runner yet, or one that has just opened its lock
+
+    def runner_pids(self) -> dict[str, int]:
+        folders = sorted((self.home / "run").glob("*/lock"))
+        pids = {path.parent.name: self.runner_pid(path.parent.name) for path in folders}
+        return {link: pid for link, pid in pids.items() if pid is not None}
+
+    def processes(self) -> list[processes.Process]:
+        """Everything that runs with this home, detached runners included."""
+        return processes.with_environment("KMIRROR_HOME", str(self.home))
+
+    def stop_all(self, timeout: float = 10) -> set[int]:
+        """End every runner of this home: politely, then by SIGKILL; returns those that had to be killed."""
+        for process in self._foreground:
+            process.poll()
+        pids = {*self.runner_pids().values(), *(p.pid for p in self._foreground if p.returncode is None)}
+        for pid in pids:
+            _signal(pid, signal.SIGCONT)  # a test may have frozen it
+            _signal(pid, signal.SIGTERM)
+        try:
+            eventually(lambda: not self._running(pids), timeout)
+        except AssertionError:
+            stubborn = self._running(pids)
+            for pid in stubborn:
+                _signal(pid, signal.SIGKILL)
+            eventually(lambda: not self._running(pids), timeout, "killed runners end")
+            return stubborn
+        return set()
+
+    def _running(self, pids: set[int]) -> set[int]:
+        for process in self._foreground:
+            process.poll()  # collects our own children, so that no zombie stays
+        return {pid for pid in pids if processes.alive(pid)}
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _line(args: tuple[str, ...]) -> str:
+    return " ".join(["kmirror", *args])
+
+
+def _text(captured: str | bytes | None) -> str:
+    return captured.decode(errors="replace") if isinstance(captured, bytes) else captured or ""
+
+
+def _output(stdout: str, stderr: str) -> str:
+    return f"--- stdout ---\n{stdout}\n--- stderr ---\n{stderr}"
