@@ -1,0 +1,226 @@
+"""One cluster's control plane as plain values: ids, topics, configs, offsets."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own names, not marked as exported
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from kmirror import __version__
+from kmirror.admin.failures import PASSING, error_of, translated
+from kmirror.errors import NotFound
+
+TIMEOUT_S: Final = 10.0
+"""Of any call: people wait for the answer, and a cluster that needs longer is in trouble."""
+_PAUSE_S: Final = 0.2  # between two tries, while leaders move
+_BROKER_DEFAULT: Final = -1  # CreateTopics v4+: the cluster's own default.replication.factor
+
+_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+class Origin(StrEnum):
+    """Where a topic's config comes from."""
+
+    TOPIC = "topic"
+    BROKER = "broker"
+    KAFKA = "kafka"
+    """The default that is built into Kafka."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfig:
+    value: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """`leaders` are broker ids by partition, None where there is none now; `topic_id` is Kafka's text of it."""
+
+    topic: str
+    topic_id: str
+    leaders: tuple[int | None, ...]
+    replication_factor: int
+
+    @property
+    def partitions(self) -> int:
+        return len(self.leaders)
+
+
+class ClusterAdmin:
+    """Asks one cluster. All methods block up to 10 s and raise KmirrorError.
+
+    `side` ("source" or "destination") is how errors name the cluster.
+    """
+
+    def __init__(self, bootstrap: str, side: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._bootstrap = bootstrap
+        self._side = side
+        self._timeout_s = timeout_s
+        # librdkafka writes to stderr on its own, which is the user's: what fails is in the errors.
+        silent = logging.Logger("librdkafka")  # noqa: LOG001 - not of the tree, so that no root handler prints it
+        silent.addHandler(logging.NullHandler())
+        conf: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap,
+            "client.id": f"kmirror/{__version__}",
+            "log_level": 0,
+            "socket.timeout.ms": int(timeout_s * 1000),
+            "reconnect.backoff.max.ms": 1000,
+        }
+        self._client = AdminClient(conf, logger=silent)
+
+    def cluster_id(self) -> str:
+        def ask(left_s: float) -> str:
+            found = self._client.describe_cluster(request_timeout=left_s).result()
+            return str(found.cluster_id)
+
+        return self._call("read the cluster id", ask)
+
+    def topics(self) -> list[str]:
+        """The names of all topics that this principal may see."""
+        return self._call("list the topics", lambda left_s: sorted(self._client.list_topics(timeout=left_s).topics))
+
+    def find_topic(self, topic: str) -> TopicInfo | None:
+        try:
+            return self.topic(topic)
+        except NotFound:
+            return None
+
+    def topic(self, topic: str) -> TopicInfo:
+        """Raises NotFound. Never creates it."""
+
+        def ask(left_s: float) -> TopicInfo:
+            found = self._client.describe_topics(TopicCollection([topic]), request_timeout=left_s)[topic].result()
+            partitions = sorted(found.partitions, key=lambda p: p.id)
+            leaders = tuple(p.leader.id if p.leader and p.leader.id >= 0 else None for p in partitions)
+            return TopicInfo(topic, _id_text(found.topic_id), leaders, max(len(p.replicas) for p in partitions))
+
+        return self._call(f'describe topic "{topic}"', ask)
+
+    def await_topic(self, topic: str) -> TopicInfo:
+        """The topic just created: brokers learn of it one after the other."""
+        deadline = time.monotonic() + self._timeout_s
+        while (found := self.find_topic(topic)) is None or None in found.leaders:
+            if time.monotonic() > deadline:
+                return self.topic(topic)
+            time.sleep(_PAUSE_S)
+        return found
+
+    def topic_configs(self, topic: str) -> dict[str, TopicConfig]:
+        """Every config of the topic with its effective value, but for sensitive ones, which brokers don't tell."""
+
+        def ask(left_s: float) -> dict[str, TopicConfig]:
+            resource = ConfigResource(ResourceType.TOPIC, topic)
+            answers = self._client.describe_configs([resource], request_timeout=left_s)
+            entries = _only(answers).result()
+            return {name: TopicConfig(e.value, _origin(e)) for name, e in entries.items() if e.value is not None}
+
+        return self._call(f'read the configs of topic "{topic}"', ask)
+
+    def create_topic(
+        self, topic: str, partitions: int, replication_factor: int | None, configs: Mapping[str, str]
+    ) -> None:
+        """`replication_factor` None is the cluster's own default. Raises Conflict where the topic exists."""
+        factor = _BROKER_DEFAULT if replication_factor is None else replication_factor
+        new = NewTopic(topic, num_partitions=partitions, replication_factor=factor, config=dict(configs))
+        self._call(
+            f'create topic "{topic}"',
+            lambda left_s: _only(self._client.create_topics([new], request_timeout=left_s)).result(),
+        )
+
+    def grow_topic(self, topic: str, partitions: int) -> None:
+        """Adds partitions up to this number of them."""
+        self._call(
+            f'add partitions to topic "{topic}"',
+            lambda left_s: _only(
+                self._client.create_partitions([NewPartitions(topic, partitions)], request_timeout=left_s)
+            ).result(),
+        )
+
+    def alter_topic(self, topic: str, configs: Mapping[str, str | None]) -> None:
+        """Sets these configs and no other; None takes the topic's own value away."""
+        if not configs:
+            return
+        entries = [
+            ConfigEntry(
+                name,
+                value,
+                incremental_operation=AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET,
+            )
+            for name, value in configs.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        self._call(
+            f'alter the configs of topic "{topic}"',
+            lambda left_s: _only(self._client.incremental_alter_configs([resource], request_timeout=left_s)).result(),
+        )
+
+    def stable_ends(self, topic: str, partitions: int) -> tuple[int, ...]:
+        """The last stable offsets: everything below is decided, no transaction is open there."""
+        return self._offsets(topic, partitions, _LATEST, IsolationLevel.READ_COMMITTED)
+
+    def log_ends(self, topic: str, partitions: int) -> tuple[int, ...]:
+        return self._offsets(topic, partitions, _LATEST, IsolationLevel.READ_UNCOMMITTED)
+
+    def log_starts(self, topic: str, partitions: int) -> tuple[int, ...]:
+        return self._offsets(topic, partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+
+    def _offsets(self, topic: str, partitions: int, spec: OffsetSpec, isolation: IsolationLevel) -> tuple[int, ...]:
+        def ask(left_s: float) -> tuple[int, ...]:
+            wanted = {TopicPartition(topic, number): spec for number in range(partitions)}
+            answers = self._client.list_offsets(wanted, isolation_level=isolation, request_timeout=left_s)
+            offsets = {place.partition: answer.result().offset for place, answer in answers.items()}
+            return tuple(offsets[number] for number in range(partitions))
+
+        return self._call(f'read the offsets of topic "{topic}"', ask)
+
+    def _call(self, doing: str, ask: Callable[[float], T]) -> T:
+        """`ask` with the seconds that are left, again while leaders move; its errors in kmirror's words."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return ask(max(0.1, deadline - time.monotonic()))
+            except KafkaException as failure:
+                error = error_of(failure)
+                if error.code() not in PASSING or time.monotonic() + _PAUSE_S > deadline:
+                    raise self._words(error, doing) from failure
+            time.sleep(_PAUSE_S)
+
+    def _words(self, error: KafkaError, doing: str) -> Exception:
+        return translated(error, doing=doing, side=self._side, bootstrap=self._bootstrap)
+
+
+def _only(answers: Mapping[K, "Future[T]"]) -> "Future[T]":
+    (answer,) = answers.values()
+    return answer
+
+
+def _id_text(topic_id: Uuid) -> str:
+    # Java writes URL-safe base64; librdkafka has had both alphabets.
+    return str(topic_id).rstrip("=").replace("+", "-").replace("/", "_")
+
+
+def _origin(entry: ConfigEntry) -> Origin:
+    source = ConfigSource(entry.source)
+    if source is ConfigSource.DYNAMIC_TOPIC_CONFIG:
+        return Origin.TOPIC
+    return Origin.KAFKA if source is ConfigSource.DEFAULT_CONFIG else Origin.BROKER

@@ -1,0 +1,96 @@
+"""The one place that turns librdkafka's errors into kmirror's, with Cluster Linking's names of the causes."""
+
+from types import MappingProxyType
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from kmirror.errors import AuthorizationFailed, ClusterError, Conflict, KmirrorError, NotFound, Unreachable
+
+_SILENT: Final = MappingProxyType(
+    {
+        KafkaError._RESOLVE: "UNRESOLVABLE_BOOTSTRAP_ERROR",  # noqa: SLF001 - local errors have names that begin so
+        KafkaError._TRANSPORT: "BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR",  # noqa: SLF001
+        KafkaError._ALL_BROKERS_DOWN: "BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR",  # noqa: SLF001
+        KafkaError._TIMED_OUT: "TIMEOUT_ERROR",  # noqa: SLF001
+        KafkaError.REQUEST_TIMED_OUT: "TIMEOUT_ERROR",
+    }
+)
+
+_DENIED: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+
+_REFUSED: Final = MappingProxyType(
+    {
+        KafkaError._AUTHENTICATION: "AUTHENTICATION_ERROR",  # noqa: SLF001
+        KafkaError.SASL_AUTHENTICATION_FAILED: "AUTHENTICATION_ERROR",
+        KafkaError.INVALID_CONFIG: "MISCONFIGURATION_ERROR",
+        KafkaError.POLICY_VIOLATION: "POLICY_VIOLATION_ERROR",
+        KafkaError.TOPIC_EXCEPTION: "INVALID_TOPIC",
+        KafkaError.INVALID_REPLICATION_FACTOR: "INVALID_REQUEST_ERROR",
+        KafkaError.INVALID_PARTITIONS: "INVALID_REQUEST_ERROR",
+        KafkaError.INVALID_REQUEST: "INVALID_REQUEST_ERROR",
+    }
+)
+
+_UNKNOWN: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._NOENT,  # noqa: SLF001 - ListOffsets of a topic without partitions
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    }
+)
+
+PASSING: Final = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.KAFKA_STORAGE_ERROR,
+    }
+)
+"""What passes by itself while leaders move: asked again within a call's time."""
+
+
+def error_of(failure: KafkaException) -> KafkaError:
+    error = failure.args[0]
+    assert isinstance(error, KafkaError)
+    return error
+
+
+def translated(error: KafkaError, *, doing: str, side: str, bootstrap: str) -> KmirrorError:
+    """What to tell the user. `doing` is a verb with its object, `side` is "source" or "destination"."""
+    code = error.code()
+    words = _one_line(error.str())
+    if code in _SILENT:
+        return Unreachable(
+            f"cannot {doing}: the {side} cluster at {bootstrap} does not answer",
+            hint=f"Check that the {side} cluster is up, and that its advertised listeners can be reached from here.",
+            code=_SILENT[code],
+        )
+    if code in _DENIED:
+        return AuthorizationFailed(
+            f"cannot {doing}: the {side} cluster denies it: {words}",
+            hint="Grant this principal the right, see the security page of the documentation.",
+            code="AUTHORIZATION_ERROR",
+        )
+    if code in _UNKNOWN:
+        return NotFound(f"cannot {doing}: the {side} cluster does not know it")
+    if code == KafkaError.TOPIC_ALREADY_EXISTS:
+        return Conflict(f"cannot {doing}: it already exists")
+    named = _REFUSED.get(code, "INTERNAL_ERROR")
+    return ClusterError(f"cannot {doing}: the {side} cluster says {error.name()}: {words}", code=named)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).removeprefix("Broker: ").rstrip(".")
