@@ -1,0 +1,64 @@
+# Each target does its own set-up: Python >= 3.11 with venv and pip is all it assumes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help demo test unit lint format bench completions docs lock clean
+
+help:
+	@echo "make demo         two real Kafka clusters, a topic mirrored between them, before your eyes"
+	@echo "make test         all tests, against real brokers (unit alone: make unit)"
+	@echo "make lint         ruff, mypy, the layers; completions and docs current"
+	@echo "make format       what the formatter can put right"
+	@echo "make bench        kmirror, MirrorMaker 2 and a record loop on the same data"
+	@echo "make completions  write completions/ anew from the commands"
+	@echo "make docs         write docs/commands.md anew from the commands"
+	@echo "make lock         write requirements/dev.txt anew from pyproject.toml"
+	@echo "make clean        remove what these made here"
+
+demo: $(READY)
+	@$(BIN)/kmirror demo
+
+test: $(READY)
+	$(BIN)/python -m pytest tests/unit tests/cluster
+
+unit: $(READY)
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate.py --check
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+completions docs: $(READY)
+	$(BIN)/python tools/generate.py $@
+
+# The package itself comes last and without its dependencies: those are the locked ones.
+$(READY): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "kmirror needs Python 3.11 or later, and $(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock:
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make lock" --extra sandbox --group dev \
+	  pyproject.toml requirements/build.in --output-file requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
