@@ -10,10 +10,11 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from platformdirs import user_cache_path
@@ -24,6 +25,7 @@ from kmirror.sandbox.lock import Lock, LockedJar, check_jar, verify
 Say = Callable[[str], None]
 _ATTEMPTS = 4
 _TIMEOUT_S = 30
+_CONNECTIONS = 6
 
 
 def jars_directory(lock: Lock, say: Say) -> Path:
@@ -33,7 +35,7 @@ def jars_directory(lock: Lock, say: Say) -> Path:
     place = cache / f"{lock.name}-{lock.digest}"
     if not place.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        with _only_one(cache / f"{place.name}.fetching", say):
+        with _only_one(cache / ".fetching", say):
             if not place.is_dir():
                 _fetch_all(lock, place, say)
     verify(lock, place)
@@ -58,7 +60,7 @@ def _only_one(path: Path, say: Say) -> Iterator[None]:
 def _fetch_all(lock: Lock, place: Path, say: Say) -> None:
     for left in place.parent.glob(f".{place.name}.*"):  # of one that was killed: we hold the lock, so nobody uses it
         shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as work:
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent, ignore_cleanup_errors=True) as work:
         jars = Path(work) / "jars"
         jars.mkdir()
         fetch = _Fetch(lock, Path(work) / "repository", jars, say)
@@ -68,43 +70,63 @@ def _fetch_all(lock: Lock, place: Path, say: Say) -> None:
 
 
 class _Fetch:
-    """One download of all jars of a lock, several at a time, that Ctrl-C can end at once."""
+    """One download of all jars of a lock, several at a time, that Ctrl-C ends at once."""
 
     def __init__(self, lock: Lock, repository: Path, jars: Path, say: Say) -> None:
         self._lock = lock
         self._jars = jars
         self._say = say
-        self._interrupted = threading.Event()
+        # The largest first: otherwise one of them is left alone at the end.
+        self._todo = deque(sorted(lock.jars, key=lambda jar: -jar.size))
+        self._done: SimpleQueue[Exception | None] = SimpleQueue()
+        self._bytes = 0
+        self._given_up = threading.Event()
         self._context = _maven(repository, self._progress)
 
     def run(self) -> None:
-        megabytes = f"{self._lock.size / 1e6:.0f} MB"
-        total = len(self._lock.jars)
-        self._say(f"Fetching Apache Kafka {self._lock.name} ({megabytes}) ... 0 of {total} jars")
-        said = time.monotonic()
-        with ThreadPoolExecutor(max_workers=6, thread_name_prefix="kmirror-fetch") as pool:
+        # Daemons, and no pool: a pool's threads hold up the end of the process until the network has answered them.
+        for _ in range(_CONNECTIONS):
+            threading.Thread(target=self._work, name="kmirror-fetch", daemon=True).start()
+        fetched = 0
+        said = 0.0
+        try:
+            while fetched < len(self._lock.jars):
+                if time.monotonic() - said > 1:
+                    said = time.monotonic()
+                    self._tell(fetched)
+                with suppress(Empty):
+                    failure = self._done.get(timeout=0.5)
+                    if failure is not None:
+                        raise failure
+                    fetched += 1
+        finally:
+            self._given_up.set()
+        self._tell(fetched)
+
+    def _tell(self, fetched: int) -> None:
+        megabytes = f"{self._bytes / 1e6:.0f} of {self._lock.size / 1e6:.0f} MB"
+        self._say(f"Fetching Apache Kafka {self._lock.name} ({megabytes}) ... {fetched} of {len(self._lock.jars)} jars")
+
+    def _work(self) -> None:
+        while not self._given_up.is_set():
             try:
-                # The largest first: otherwise one of them is left alone at the end.
-                open_ = {pool.submit(self._one, jar) for jar in sorted(self._lock.jars, key=lambda jar: -jar.size)}
-                while open_:
-                    done, open_ = wait(open_, timeout=0.2, return_when=FIRST_COMPLETED)
-                    for one in done:
-                        one.result()
-                    if not open_ or (done and time.monotonic() - said > 1):
-                        said = time.monotonic()
-                        count = total - len(open_)
-                        self._say(f"Fetching Apache Kafka {self._lock.name} ({megabytes}) ... {count} of {total} jars")
-            except BaseException:
-                self._interrupted.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                jar = self._todo.popleft()
+            except IndexError:
+                return
+            try:
+                self._one(jar)
+            except Exception as e:  # raised again by `run`
+                self._done.put(e)
+                return
+            self._done.put(None)
 
     @contextmanager
     def _progress(self, _name: str, _size: int) -> Iterator[Callable[[int], None]]:
         """Jgo calls what this yields after each chunk: the place where a download can be given up."""
 
-        def chunk(_bytes: int) -> None:
-            if self._interrupted.is_set():
+        def chunk(size: int) -> None:
+            self._bytes += size  # for show: a count that two threads lose hurts nobody
+            if self._given_up.is_set():
                 raise InterruptedError
 
         yield chunk
@@ -117,7 +139,7 @@ class _Fetch:
                 Path(artifact.resolve()).rename(target)
                 break
             except Exception as e:  # requests', jgo's and the system's: all mean that this attempt failed
-                if attempt == _ATTEMPTS or self._interrupted.wait(0.5 * attempt):
+                if attempt == _ATTEMPTS or self._given_up.wait(0.5 * attempt):
                     raise SandboxError(
                         f'cannot fetch "{jar.file_name}": {" ".join(str(e).split()) or type(e).__name__}',
                         hint="Check the network. Another Maven repository can be named in the [repositories] section "
