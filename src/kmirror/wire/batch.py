@@ -105,7 +105,12 @@ def is_intact(batch: memoryview) -> bool:
 
 
 def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
-    """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer and sequence, new CRC."""
+    """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer, a new CRC.
+
+    The transactional bit goes: a committed record becomes a plain one.
+    """
+    attributes = struct.unpack_from(">h", batch, _CRC_FROM)[0]
+    struct.pack_into(">h", batch, _CRC_FROM, attributes & ~TRANSACTIONAL)
     _PRODUCER.pack_into(batch, _PRODUCER_AT, producer_id, producer_epoch, sequence)
     length = struct.unpack_from(">i", batch, _LENGTH_AT)[0]
     _PREFIX.pack_into(batch, 0, 0, length, -1, 2, crc32c(batch[_CRC_FROM:]))

@@ -18,12 +18,16 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S: Final = 5.0
 
 
+class WrongCluster(ClusterError):
+    """Another cluster answers at the link's addresses: nothing may be read from it or written to it."""
+
+
 class Cluster:
     """Metadata of the topics that are wanted, and the connections. Not thread-safe: it lives in one event loop."""
 
-    def __init__(self, bootstrap: str, role: str) -> None:
+    def __init__(self, bootstrap: str, role: str, cluster_id: str = "") -> None:
         self.role = role
-        self.cluster_id = ""
+        self.cluster_id = cluster_id
         self.topics: Mapping[str, TopicMetadata] = {}
         self._bootstrap = parse_bootstrap(bootstrap)
         self._brokers: Mapping[int, tuple[str, int]] = {}
@@ -41,6 +45,10 @@ class Cluster:
             except ClusterError as e:
                 fault = e
                 continue
+            if self.cluster_id and found.cluster_id != self.cluster_id:
+                raise WrongCluster(
+                    f"the {self.role} is cluster {found.cluster_id}, not {self.cluster_id} with which the link was made"
+                )
             self.cluster_id, self._brokers, self.topics = found.cluster_id, found.brokers, found.topics
             return
         assert fault

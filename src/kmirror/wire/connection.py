@@ -25,7 +25,7 @@ _HEADER: Final = struct.Struct(">hhih")
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Made by `connect`. Every request has a deadline: a broker that misses it loses the connection, not one request."""
+    """Made by `connect`. Every request has a deadline: a broker that misses one loses the whole connection."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,0 +1,87 @@
+"""One partition's compare-and-append: contiguous sequences of one stable producer id, every ack checked. No I/O.
+
+The broker appends a batch only if its sequence follows the last one (ProducerAppendInfo), so a batch that arrives late
+or twice, from us or from another runner of the link, can't take an offset. The ack's base offset must be the source's.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from kmirror.engine.steps import Append
+from kmirror.wire.errors import NONE
+
+SEQUENCES: Final = 1 << 31
+_STATE_MAY_BE_GONE_S: Final = 3600.0  # brokers forget an idle producer after a day (producer.id.expiration.ms)
+
+
+class Verdict(Enum):
+    COPIED = auto()
+    """The batch is where it belongs."""
+    REFUSED = auto()
+    """The answer carries an error, or what was sent before this batch failed: drain, then open again."""
+    MISPLACED = auto()
+    """Appended at another offset: somebody else writes to the topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    step: Append
+    sequence: int
+
+
+class Appender:
+    """`log_end`: everything below is confirmed. `next_offset`: where the next batch must land."""
+
+    def __init__(self) -> None:
+        self.log_end = 0
+        self.next_offset = 0
+        self.in_flight: deque[Sent] = deque()
+        self.broken = False
+        self._sequence = 0
+        self._known = False
+        self._last_ack_s = 0.0
+
+    def open(self, log_end: int, last_sequence: int | None, now_s: float) -> None:
+        """Starts from what the leader says. Without producer state the first sequence is the log end itself, so that
+        two runners choose the same.
+        """
+        assert not self.in_flight
+        self.log_end = self.next_offset = log_end
+        self._sequence = (log_end if last_sequence is None else last_sequence + 1) % SEQUENCES
+        self._known = last_sequence is not None
+        self._last_ack_s = now_s
+        self.broken = False
+
+    def may_send(self, now_s: float, depth: int) -> bool:
+        """A leader that has no state of ours takes any sequence: then only one batch may be under way, lest the
+        second be taken when the first is refused.
+        """
+        if self.broken:
+            return False
+        sure = self._known and now_s - self._last_ack_s < _STATE_MAY_BE_GONE_S
+        return len(self.in_flight) < (depth if sure else 1)
+
+    def send(self, step: Append) -> int:
+        """The sequence for `step`, which is in flight from now on; its base must be `next_offset`."""
+        assert step.base == self.next_offset, (step.base, self.next_offset)
+        sent = Sent(step, self._sequence)
+        self.in_flight.append(sent)
+        self.next_offset = step.end
+        self._sequence = (self._sequence + step.count) % SEQUENCES
+        return sent.sequence
+
+    def settle(self, error: int, base_offset: int, now_s: float) -> tuple[Sent, Verdict]:
+        """The answer for the oldest batch in flight. A deduplicated one carries its old offset: the right one."""
+        sent = self.in_flight.popleft()
+        if self.broken or error != NONE:
+            self.broken = True
+            return sent, Verdict.REFUSED
+        if base_offset != sent.step.base:
+            self.broken = True
+            return sent, Verdict.MISPLACED
+        self.log_end = sent.step.end
+        self._known = True
+        self._last_ack_s = now_s
+        return sent, Verdict.COPIED

@@ -1,0 +1,202 @@
+"""The copy of one partition: what it has fetched, what is on its way, and how it stands."""
+
+import time
+from collections import deque
+from typing import Final
+
+from kmirror.engine.appender import Appender
+from kmirror.engine.backoff import Backoff
+from kmirror.engine.budget import Budget
+from kmirror.engine.steps import Append, Fill, Step, Stop
+from kmirror.model.mirror import Mirror, MirrorError
+from kmirror.model.status import PartitionState, PartitionStatus, Trouble
+from kmirror.wire.topic_id import topic_id_bytes
+
+_SHOWN_AFTER_MS: Final = 2000  # a leader that moves is not yet a trouble to tell of
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class PartitionCopy:
+    """State of one partition, changed by its opener, its source's fetcher and its destination's producer alone.
+
+    `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
+    under way meanwhile is dropped.
+    """
+
+    def __init__(self, mirror: Mirror, partition: int, budget: Budget) -> None:
+        self.topic = mirror.topic
+        self.topic_id = topic_id_bytes(mirror.destination_topic_id)
+        self.source_topic = mirror.source_topic
+        self.source_topic_id = topic_id_bytes(mirror.source_topic_id)
+        self.partition = partition
+        self.appender = Appender()
+        self.is_open = False
+        self.in_doubt = False
+        self.generation = 0
+        self.position = 0
+        self.limit: int | None = None
+        self.node = -1
+        self.ending: Step | None = None
+        self.fetch_bytes = 0
+        self.source_end: int | None = None
+        self.fetched_ms: int | None = None
+        self.source_trouble: Trouble | None = None
+        self.destination_trouble: Trouble | None = None
+        self.backoff = Backoff()
+        self.retry_fetch_at = 0.0
+        self.copied_bytes = 0
+        self.copied_records = 0
+        self._queue: deque[Append] = deque()
+        self._queue_bytes = 0
+        self._budget = budget
+        self._last_timestamp: int | None = None
+        self._caught_up_ms: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+    # --- between fetcher and producer
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queue_bytes
+
+    def wants_fetch(self, now_s: float, most_bytes: int) -> bool:
+        """Open, not at its end, and with less than `most_bytes` waiting."""
+        if not self.is_open or self.ending is not None or now_s < self.retry_fetch_at:
+            return False
+        return not self.is_full(most_bytes) and (self.limit is None or self.position < self.limit)
+
+    def is_full(self, most_bytes: int) -> bool:
+        """Enough waits to be sent: no more is fetched until acks make room."""
+        return self._queue_bytes >= most_bytes
+
+    def enqueue(self, step: Append) -> None:
+        """Takes a batch that the budget already counts."""
+        self._queue.append(step)
+        self._queue_bytes += len(step.batch)
+        self.position = step.end
+
+    def next_step(self) -> Append | None:
+        return self._queue[0] if self._queue else None
+
+    def take(self) -> Append:
+        step = self._queue.popleft()
+        self._queue_bytes -= len(step.batch)
+        return step
+
+    def drop_queue(self) -> None:
+        """Forgets what is fetched and not sent: it is fetched again from the log end."""
+        self._budget.release(self._queue_bytes)
+        self._queue.clear()
+        self._queue_bytes = 0
+        self.position = self.appender.next_offset
+
+    def cut_at(self, limit: int) -> None:
+        """Nothing from offset `limit` on is sent any more (the target of a promote)."""
+        self.limit = limit
+        while self._queue and self._queue[-1].base >= limit:
+            step = self._queue.pop()
+            self._queue_bytes -= len(step.batch)
+            self._budget.release(len(step.batch))
+            self.position = step.base
+
+    def opened(self, node: int, log_end: int, last_sequence: int | None) -> None:
+        self.appender.open(log_end, last_sequence, time.monotonic())
+        self.node = node
+        self.position = log_end
+        self.ending = None
+        self.is_open = True
+        self.destination_trouble = None
+
+    def closed(self) -> None:
+        """Needs opening again; what is in flight is still waited for."""
+        self.is_open = False
+        self.generation += 1
+        self.ending = None
+        self.drop_queue()
+
+    def copied(self, step: Append) -> None:
+        self.copied_bytes += len(step.batch)
+        self.copied_records += step.count
+        self._last_timestamp = step.max_timestamp
+        self.in_doubt = False
+        self.backoff.reset()
+        if self.source_end is not None and step.end >= self.source_end:
+            self._caught_up_ms = now_ms()
+
+    @property
+    def drained(self) -> bool:
+        return not self.appender.in_flight and not self._queue
+
+    @property
+    def at_limit(self) -> bool:
+        """Everything below the limit is confirmed."""
+        return self.limit is not None and self.is_open and self.drained and self.appender.log_end >= self.limit
+
+    # --- how it stands
+
+    def source_seen(self, stable_end: int) -> None:
+        self.source_end = stable_end
+        self.fetched_ms = now_ms()
+        self.source_trouble = None
+        if self.appender.log_end >= stable_end:
+            self._caught_up_ms = self.fetched_ms
+
+    def in_trouble(self, error: Exception, *, at_source: bool) -> None:
+        """Remembers the cause, and since when there is one."""
+        before = self.source_trouble if at_source else self.destination_trouble
+        trouble = Trouble(str(error), before.since_ms if before else now_ms(), getattr(error, "code", "UNKNOWN"))
+        if at_source:
+            self.source_trouble = trouble
+        else:
+            self.destination_trouble = trouble
+
+    def lag_ms(self) -> int | None:
+        """Age of the oldest record not yet copied: by its timestamp, but never more than since all was copied."""
+        if self.source_end is None:
+            return None
+        if self.appender.log_end >= self.source_end:
+            return 0
+        waiting = self._queue[0] if self._queue else None
+        oldest = waiting.base_timestamp if waiting else self._last_timestamp
+        since = [stamp for stamp in (oldest, self._caught_up_ms) if stamp is not None]
+        return max(0, now_ms() - max(since)) if since else None
+
+    def status(self, error: MirrorError | None) -> PartitionStatus:
+        trouble = self.destination_trouble or self.source_trouble
+        shown = trouble if trouble and now_ms() - trouble.since_ms >= _SHOWN_AFTER_MS else None
+        own_error = error if error and error.partition in {None, self.partition} else None
+        state = PartitionState.COPYING if self.is_open else PartitionState.OPENING
+        if own_error:
+            state = PartitionState.FAILED
+        elif shown and shown is self.destination_trouble:
+            state = PartitionState.DESTINATION_UNAVAILABLE
+        elif shown:
+            state = PartitionState.SOURCE_UNAVAILABLE
+        known = self.is_open or self.generation > 0
+        return PartitionStatus(
+            partition=self.partition,
+            state=state,
+            log_end=self.appender.log_end if known else None,
+            source_end=self.source_end,
+            lag_ms=self.lag_ms(),
+            fetched_ms=self.fetched_ms,
+            trouble=shown,
+            error=own_error,
+        )
+
+
+def refusal(step: Step) -> MirrorError | None:
+    """Why `step` ends the copy in this version; None for an Append. The partition is filled in by the caller."""
+    if isinstance(step, Append):
+        return None
+    if isinstance(step, Stop):
+        return MirrorError(step.code, step.message, offset=step.base)
+    what = step.gap if isinstance(step, Fill) else step.form
+    message = f"offset {step.base} of the source holds {what}, which this version of kmirror does not copy"
+    return MirrorError("UNSUPPORTED_LOG_CONTENT", message, offset=step.base)

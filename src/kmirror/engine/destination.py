@@ -1,0 +1,206 @@
+"""A produce pipeline for each destination broker: one batch a partition in a request, at most five in flight."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from kmirror.engine.appender import Sent, Verdict
+from kmirror.engine.backoff import wait_for_event
+from kmirror.engine.budget import Budget
+from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.identity import DATA_EPOCH
+from kmirror.errors import ClusterError
+from kmirror.model.mirror import MirrorError
+from kmirror.wire import batch as wire
+from kmirror.wire import produce as wire_produce
+from kmirror.wire.cluster import Cluster
+from kmirror.wire.connection import Connection
+from kmirror.wire.errors import (
+    REOPEN_AFTER_PRODUCE,
+    BrokerError,
+    ConnectionLost,
+    is_authorization,
+    is_retriable,
+)
+from kmirror.wire.produce import Produced, ProducePartition
+
+log = logging.getLogger(__name__)
+
+DEPTH: Final = 5
+"""Requests in flight: the broker remembers the last five batches of a producer (ProducerStateEntry)."""
+_REQUEST_BYTES: Final = 1 << 20
+_ACK_TIMEOUT_MS: Final = 30_000
+
+
+class DestinationProducer:
+    """Sends to destination broker `node` what the open partitions that it leads have in hand.
+
+    `on_drained` is told of a partition whose last batch in flight was settled, `on_end` of one that can't go on.
+    """
+
+    def __init__(
+        self,
+        node: int,
+        cluster: Cluster,
+        budget: Budget,
+        *,
+        producer_id: Callable[[], int],
+        request_timeout_s: float,
+        on_drained: Callable[[PartitionCopy], None],
+        on_broken: Callable[[PartitionCopy, ClusterError], None],
+        on_end: Callable[[PartitionCopy, MirrorError], None],
+    ) -> None:
+        self._node = node
+        self._cluster = cluster
+        self._budget = budget
+        self._producer_id = producer_id
+        self._timeout_s = request_timeout_s + _ACK_TIMEOUT_MS / 1000
+        self._on_drained = on_drained
+        self._on_broken = on_broken
+        self._on_end = on_end
+        self._ready: deque[PartitionCopy] = deque()
+        self._is_ready: set[PartitionCopy] = set()
+        self._work = asyncio.Event()
+        self._requests = 0
+
+    def ready(self, copy: PartitionCopy) -> None:
+        """`copy` has something to send."""
+        if copy not in self._is_ready:
+            self._is_ready.add(copy)
+            self._ready.append(copy)
+        self._work.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            if not self._ready or self._requests >= DEPTH:
+                self._work.clear()
+                await wait_for_event(self._work, 1.0)
+                continue
+            try:
+                connection = await self._cluster.connection(self._node, "produce")
+            except ClusterError as e:
+                self._give_up(e)
+                continue
+            if self._send(connection):
+                await connection.drain()
+
+    def _give_up(self, error: ClusterError) -> None:
+        """Nobody answers there: every partition looks for its leader anew."""
+        while self._ready:
+            copy = self._ready.popleft()
+            self._is_ready.discard(copy)
+            if copy.is_open and copy.node == self._node:
+                self._on_broken(copy, error)
+
+    def _send(self, connection: Connection) -> bool:
+        batch = self._pick()
+        if not batch:
+            return False
+        by_id = connection.version_of(wire_produce.API_KEY, wire_produce.BY_NAME, wire_produce.BY_ID)
+        version = wire_produce.BY_ID if by_id >= wire_produce.BY_ID else wire_produce.BY_NAME
+        request = []
+        sent: dict[tuple[str | bytes, int], PartitionCopy] = {}
+        for copy in batch:
+            step = copy.take()
+            sequence = copy.appender.send(step)
+            wire.stamp(step.batch, self._producer_id(), DATA_EPOCH, sequence)
+            request.append(ProducePartition(copy.topic, copy.topic_id, copy.partition, step.batch))
+            sent[copy.topic_id if version >= wire_produce.BY_ID else copy.topic, copy.partition] = copy
+            if copy.next_step():
+                self.ready(copy)
+        body = wire_produce.encode_produce(version, request, timeout_ms=_ACK_TIMEOUT_MS)
+        self._requests += 1
+        try:
+            answer = connection.send(wire_produce.API_KEY, version, body, flexible=True, timeout=self._timeout_s)
+        except ConnectionLost as e:
+            self._settle(sent, e)
+        else:
+            answer.add_done_callback(lambda done: self._answered(done, version, sent))
+        return True
+
+    def _pick(self) -> list[PartitionCopy]:
+        """The partitions of the next request: in turn, until their first batches make up a request."""
+        picked: list[PartitionCopy] = []
+        size = 0
+        now = time.monotonic()
+        for _ in range(len(self._ready)):
+            copy = self._ready.popleft()
+            self._is_ready.discard(copy)
+            step = copy.next_step()
+            if step is None or copy.node != self._node or not copy.is_open:
+                continue
+            if not copy.appender.may_send(now, DEPTH):
+                continue  # its next ack makes it ready again
+            if picked and size + len(step.batch) > _REQUEST_BYTES:
+                self._ready.appendleft(copy)
+                self._is_ready.add(copy)
+                break
+            picked.append(copy)
+            size += len(step.batch)
+        return picked
+
+    def _answered(
+        self, done: "asyncio.Future[bytearray]", version: int, sent: dict[tuple[str | bytes, int], PartitionCopy]
+    ) -> None:
+        if done.cancelled():
+            return
+        fault = done.exception()
+        try:
+            if fault is not None:
+                raise fault
+            _, partitions = wire_produce.decode_produce(done.result(), version)
+            self._settle(sent, {(p.topic, p.partition): p for p in partitions})
+        except ClusterError as e:
+            self._settle(sent, e)
+
+    def _settle(
+        self,
+        sent: dict[tuple[str | bytes, int], PartitionCopy],
+        answer: dict[tuple[str | bytes, int], Produced] | ClusterError,
+    ) -> None:
+        self._requests -= 1
+        self._work.set()
+        for key, copy in sent.items():
+            if isinstance(answer, ClusterError):
+                copy.in_doubt = True
+                self._settle_one(copy, -1, -1, answer)
+            elif key in answer:
+                produced = answer[key]
+                error = BrokerError(produced.error, f"Produce {copy.name}") if produced.error else None
+                if error and produced.message:
+                    error.message = f"{error.message}: {produced.message}"
+                self._settle_one(copy, produced.error, produced.base_offset, error)
+            else:
+                copy.in_doubt = True
+                self._settle_one(copy, -1, -1, ClusterError(f"the broker's answer leaves out {copy.name}"))
+
+    def _settle_one(self, copy: PartitionCopy, code: int, base_offset: int, error: ClusterError | None) -> None:
+        was_broken = copy.appender.broken
+        sent, verdict = copy.appender.settle(code, base_offset, time.monotonic())
+        self._budget.release(len(sent.step.batch))
+        if verdict is Verdict.COPIED:
+            copy.copied(sent.step)
+            if copy.next_step():
+                self.ready(copy)
+        elif verdict is Verdict.MISPLACED:
+            place = f"the batch for offset {sent.step.base} landed at {base_offset}"
+            message = f"{place}: somebody else writes to the mirror topic"
+            self._on_end(copy, MirrorError("FOREIGN_WRITER", message, copy.partition, sent.step.base))
+        elif not was_broken and error is not None:
+            self._refused(copy, sent, code, error)
+        if not copy.appender.in_flight:
+            self._on_drained(copy)
+
+    def _refused(self, copy: PartitionCopy, sent: Sent, code: int, error: ClusterError) -> None:
+        log.warning("%s: batch for offset %d refused: %s", copy.name, sent.step.base, error.message)
+        passing = code == -1 or is_retriable(code) or is_authorization(code) or code in REOPEN_AFTER_PRODUCE
+        if passing:
+            self._on_broken(copy, error)
+        else:
+            at = sent.step.base
+            message = f"the destination refuses the batch of offsets {at} to {sent.step.end - 1}: {error.message}"
+            self._on_end(copy, MirrorError("DESTINATION_REFUSED", message, copy.partition, at))

@@ -1,0 +1,184 @@
+"""Opening a partition: where the destination's log ends, which sequence is next, and whether it ends as the source's."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.tail import compare_tail
+from kmirror.errors import ClusterError
+from kmirror.model.mirror import MirrorError
+from kmirror.wire import batch as wire
+from kmirror.wire import fetch as wire_fetch
+from kmirror.wire import rpc
+from kmirror.wire.cluster import Cluster
+from kmirror.wire.connection import Connection
+from kmirror.wire.errors import OFFSET_OUT_OF_RANGE, check
+from kmirror.wire.fetch import Fetched, FetchPartition
+
+_CHECK_BYTES: Final = 1 << 20
+_SETTLE_S: Final = 1.0
+
+
+class NotReady(ClusterError):
+    """Passes by itself: no leader yet, or a high watermark that is still behind the log end."""
+
+
+class SourceTrouble(ClusterError):
+    """Something that may pass, at the source: the destination is well."""
+
+
+class Broken(Exception):  # not an error of ours: it carries the end of a mirror to its owner
+    """The mirror can't go on: `error` says why."""
+
+    def __init__(self, error: MirrorError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both clusters of a link, and the producer id of its data."""
+
+    source: Cluster
+    destination: Cluster
+    producer_id: int
+
+
+async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
+    """Reads the state of the destination's partition and makes `copy` open.
+
+    Raises ClusterError for what may pass (SourceTrouble where the source is the cause), Broken where the contract
+    does not hold.
+    """
+    topic, partition = copy.topic, copy.partition
+    node, connection = await _leader(sides.destination, topic, copy.topic_id, partition, "produce")
+    while True:
+        before = await rpc.last_sequence(connection, topic, partition, sides.producer_id)
+        end = await rpc.log_end(connection, topic, partition)
+        if before == await rpc.last_sequence(connection, topic, partition, sides.producer_id):
+            break
+    if end > 0:
+        await _check_tail(copy, sides, end)
+    copy.opened(node, end, before)
+
+
+async def settle(copy: PartitionCopy, destination: Cluster) -> None:
+    """Waits until nothing late of ours can land any more: two readings of the log end, 1 s apart, that agree.
+
+    Needed before others may write to a partition whose last batches were in doubt. Raises ClusterError.
+    """
+    _, connection = await _leader(destination, copy.topic, copy.topic_id, copy.partition, "produce")
+    end = await rpc.log_end(connection, copy.topic, copy.partition)
+    await asyncio.sleep(_SETTLE_S)
+    if end != await rpc.log_end(connection, copy.topic, copy.partition):
+        raise NotReady(f"{copy.name} has not settled")
+    copy.appender.log_end = end
+    copy.in_doubt = False
+
+
+async def _leader(
+    cluster: Cluster, topic: str, topic_id: bytes, partition: int, purpose: str
+) -> tuple[int, Connection]:
+    where = f"{cluster.role} {topic}[{partition}]"
+    found = cluster.topics.get(topic)
+    if found is None or found.topic_id != topic_id:
+        raise NotReady(f"{where} is not known to the cluster", code="UNKNOWN_TOPIC_OR_PARTITION_ERROR")
+    node = cluster.leader(topic, partition)
+    if node is None:
+        raise NotReady(f"no leader for {where}")
+    return node, await cluster.connection(node, purpose)
+
+
+async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> None:
+    with _source_trouble():
+        source_start, source_end = await _source_bounds(copy, sides.source)
+    if end > source_end:
+        message = (
+            f"the mirror's log end {end} is beyond the source's {source_end}: "
+            "the source lost records, or somebody else wrote to the mirror"
+        )
+        raise Broken(MirrorError("UNEXPECTED_TRUNCATION", message, copy.partition, source_end))
+    tail = await _last_batch(copy, sides.destination, end)
+    if tail is None or source_start >= end:
+        return  # nothing left to compare: retention took it at one side
+    first = wire.header(tail).base_offset
+    with _source_trouble():
+        batches = await _source_batches(copy, sides.source, max(first, source_start), end)
+    try:
+        difference = compare_tail(tail, batches)
+    except ValueError as e:
+        raise Broken(MirrorError("CORRUPT_BATCH", f"the tail check can't read it: {e}", copy.partition, first)) from e
+    if difference:
+        message = (
+            f"the mirror's record at offset {difference.offset} is not the source's ({difference.what}): "
+            "somebody else wrote to the mirror topic"
+        )
+        raise Broken(MirrorError("FOREIGN_WRITER", message, copy.partition, difference.offset))
+
+
+@contextmanager
+def _source_trouble() -> Iterator[None]:
+    try:
+        yield
+    except ClusterError as e:
+        raise SourceTrouble(e.message, hint=e.hint, code=e.code) from e
+
+
+async def _source_bounds(copy: PartitionCopy, source: Cluster) -> tuple[int, int]:
+    """(log start, log end) of the source's partition."""
+    topic, partition = copy.source_topic, copy.partition
+    _, connection = await _leader(source, topic, copy.source_topic_id, partition, "check")
+    start = await rpc.list_offset(connection, topic, partition, at=rpc.EARLIEST, replica=rpc.AS_CONSUMER)
+    return start, await rpc.log_end(connection, topic, partition)
+
+
+async def _last_batch(copy: PartitionCopy, destination: Cluster, end: int) -> memoryview | None:
+    """The destination's last batch; None where its log holds nothing (any more)."""
+    item = FetchPartition(copy.topic, copy.topic_id, copy.partition, end - 1, _CHECK_BYTES)
+    found = await _fetch(destination, item)
+    if found.error == OFFSET_OUT_OF_RANGE:
+        return None
+    check(found.error, f"Fetch {copy.name}")
+    batches = list(wire.split(found.records))
+    if not batches:
+        raise NotReady(f"the high watermark of {copy.name} is behind its log end")
+    return batches[-1].data
+
+
+async def _source_batches(copy: PartitionCopy, source: Cluster, start: int, end: int) -> list[memoryview]:
+    """The source's batches that cover the offsets from `start` to before `end`."""
+    out: list[memoryview] = []
+    position = start
+    while position < end:
+        item = FetchPartition(copy.source_topic, copy.source_topic_id, copy.partition, position, _CHECK_BYTES)
+        found = await _fetch(source, item)
+        where = f"{copy.source_topic}[{copy.partition}]"
+        check(found.error, f"Fetch {where}")
+        batches = list(wire.split(found.records))
+        if not batches:
+            raise NotReady(f"the source does not show offset {position} of {where} yet")
+        out += [batch.data for batch in batches]
+        last = batches[-1]
+        behind = wire.header(last.data).last_offset + 1 if last.magic == 2 else last.base_offset + 1
+        position = max(position + 1, behind)
+    return out
+
+
+async def _fetch(cluster: Cluster, item: FetchPartition) -> Fetched:
+    _, connection = await _leader(cluster, item.topic, item.topic_id, item.partition, "check")
+    version = fetch_version(connection)
+    body = wire_fetch.encode_fetch(
+        version, [item], max_wait_ms=0, max_bytes=_CHECK_BYTES, isolation=wire_fetch.READ_UNCOMMITTED
+    )
+    frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=30.0)
+    _, error, partitions = wire_fetch.decode_fetch(frame, version)
+    check(error, f"Fetch {item.topic}[{item.partition}]")
+    return partitions[0]
+
+
+def fetch_version(connection: Connection) -> int:
+    """By topic id where the broker can: a recreated topic is then never mistaken for the old one."""
+    return connection.version_of(wire_fetch.API_KEY, wire_fetch.BY_NAME, wire_fetch.BY_ID)

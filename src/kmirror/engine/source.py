@@ -1,0 +1,178 @@
+"""A fetch loop for each source broker: what it brings is translated and laid before the producers."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from kmirror.engine.backoff import wait_for_event
+from kmirror.engine.budget import Budget
+from kmirror.engine.copy import PartitionCopy, refusal
+from kmirror.engine.opening import fetch_version
+from kmirror.engine.steps import Append
+from kmirror.engine.translate import translate
+from kmirror.errors import ClusterError
+from kmirror.model.mirror import MirrorError
+from kmirror.model.settings import LinkSettings
+from kmirror.wire import batch as wire
+from kmirror.wire import fetch as wire_fetch
+from kmirror.wire.cluster import Cluster
+from kmirror.wire.errors import (
+    CORRUPT_MESSAGE,
+    OFFSET_OUT_OF_RANGE,
+    BrokerError,
+    is_authorization,
+    is_retriable,
+)
+from kmirror.wire.fetch import Fetched, FetchPartition
+
+log = logging.getLogger(__name__)
+
+_HELD_RESPONSES: Final = 2  # a broker's records in hand, in full responses: more would only wait in memory
+_SHORT_WAIT_MS: Final = 10  # long polls are cut short while partitions wait for room
+_RETRY_S: Final = 0.25
+_FULL_S: Final = 0.02  # acks make room within milliseconds
+_IDLE_S: Final = 0.5
+
+
+class SourceFetcher:
+    """Fetches from source broker `node` for all partitions that it leads, up to the last stable offset.
+
+    `assigned` gives the partitions of the link that a node leads; `on_ready` is told of a partition that has
+    something to send, `on_end` of one that can't go on, `on_stale` when leaders or topic ids have to be read again.
+    """
+
+    def __init__(
+        self,
+        node: int,
+        cluster: Cluster,
+        settings: LinkSettings,
+        budget: Budget,
+        *,
+        assigned: Callable[[int], Iterable[PartitionCopy]],
+        on_ready: Callable[[PartitionCopy], None],
+        on_end: Callable[[PartitionCopy, MirrorError], None],
+        on_stale: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._cluster = cluster
+        self._settings = settings
+        self._budget = budget
+        self._assigned = assigned
+        self._on_ready = on_ready
+        self._on_end = on_end
+        self._on_stale = on_stale
+        self._turn = 0
+        self.wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            wanted, full = self._wanted()
+            if not wanted:
+                self.wake.clear()
+                await wait_for_event(self.wake, _FULL_S if full else _IDLE_S)
+                continue
+            try:
+                await self._fetch(wanted, short=full)
+            except ClusterError as e:
+                for copy in wanted:
+                    copy.in_trouble(e, at_source=True)
+                self._on_stale()
+                await asyncio.sleep(_RETRY_S)
+
+    def _wanted(self) -> tuple[list[PartitionCopy], bool]:
+        """The partitions to fetch now, each turn beginning with another one; and whether any waits for room."""
+        now = time.monotonic()
+        room = self._settings.response_fetch_bytes
+        mine = list(self._assigned(self._node))
+        wanted = [copy for copy in mine if copy.wants_fetch(now, room)]
+        held = sum(copy.queued_bytes for copy in mine)
+        if held > _HELD_RESPONSES * room:
+            return [], True
+        self._turn = (self._turn + 1) % max(1, len(wanted))
+        full = any(copy.is_open and copy.is_full(room) for copy in mine)
+        return wanted[self._turn :] + wanted[: self._turn], full
+
+    async def _fetch(self, wanted: list[PartitionCopy], *, short: bool) -> None:
+        reserved = self._settings.response_fetch_bytes
+        await self._budget.acquire(reserved)
+        kept = 0
+        try:
+            connection = await self._cluster.connection(self._node, "fetch")
+            version = fetch_version(connection)
+            asked: dict[tuple[str | bytes, int], tuple[PartitionCopy, int]] = {}
+            request = []
+            for copy in wanted:
+                topic = copy.source_topic_id if version >= wire_fetch.BY_ID else copy.source_topic
+                asked[topic, copy.partition] = (copy, copy.generation)
+                most = max(copy.fetch_bytes, self._settings.partition_fetch_bytes)
+                request.append(
+                    FetchPartition(copy.source_topic, copy.source_topic_id, copy.partition, copy.position, most)
+                )
+            body = wire_fetch.encode_fetch(
+                version,
+                request,
+                max_wait_ms=_SHORT_WAIT_MS if short else self._settings.fetch_wait_ms,
+                max_bytes=reserved,
+            )
+            timeout = self._settings.request_timeout_s + self._settings.fetch_wait_ms / 1000
+            frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=timeout)
+            _, error, partitions = wire_fetch.decode_fetch(frame, version)
+            if error:
+                raise BrokerError(error, "Fetch")
+            for fetched in partitions:
+                copy, generation = asked[fetched.topic, fetched.partition]
+                if generation == copy.generation and copy.is_open:
+                    kept += self._deliver(copy, fetched)
+        finally:
+            self._budget.adjust(reserved, kept)
+
+    def _deliver(self, copy: PartitionCopy, fetched: Fetched) -> int:
+        """Queues what came for one partition; returns the bytes that are kept."""
+        if fetched.error:
+            self._refused(copy, fetched.error)
+            return 0
+        copy.source_seen(fetched.last_stable_offset)
+        kept = 0
+        start = copy.position
+        for step in translate(fetched.records, copy.position, fetched.aborted):
+            if copy.limit is not None and step.base >= copy.limit:
+                break
+            if not isinstance(step, Append):
+                copy.ending = step
+                break
+            copy.enqueue(step)
+            kept += len(step.batch)
+        if copy.ending is None and copy.position == start and len(fetched.records):
+            copy.fetch_bytes = wire.first_batch_bytes(fetched.records) or 0
+        if kept:
+            self._on_ready(copy)
+        elif copy.ending is not None and copy.drained:
+            self.end(copy)
+        return kept
+
+    def end(self, copy: PartitionCopy) -> None:
+        """All before the step that ends the copy is copied: tell why it ends."""
+        assert copy.ending is not None
+        error = refusal(copy.ending)
+        assert error is not None
+        self._on_end(copy, error)
+
+    def _refused(self, copy: PartitionCopy, code: int) -> None:
+        error = BrokerError(code, f"Fetch {copy.name}")
+        if code == OFFSET_OUT_OF_RANGE:
+            message = (
+                f"the source does not hold offset {copy.position} (retention overran the mirror, or the log was cut)"
+            )
+            self._on_end(copy, MirrorError("SOURCE_OFFSET_OUT_OF_RANGE", message, offset=copy.position))
+        elif code == CORRUPT_MESSAGE:
+            message = f"the source's broker finds its own log damaged at offset {copy.position}"
+            self._on_end(copy, MirrorError("CORRUPT_BATCH", message, offset=copy.position))
+        elif is_retriable(code) or is_authorization(code):
+            copy.in_trouble(error, at_source=True)
+            copy.retry_fetch_at = time.monotonic() + _RETRY_S
+            self._on_stale()
+        else:
+            self._on_end(copy, MirrorError("SOURCE_REFUSED", str(error), offset=copy.position))

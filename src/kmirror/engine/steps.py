@@ -1,0 +1,67 @@
+"""The steps into which a source log is translated: what takes each offset at the destination."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Gap(StrEnum):
+    """Why an offset holds no record that a reader of the source sees."""
+
+    MARKER = "a transaction marker"
+    ABORTED = "records of an aborted transaction"
+    HOLE = "no record: the log was compacted there"
+
+
+class Form(StrEnum):
+    """Why a batch can't be sent on as it is."""
+
+    HOLES = "a batch with holes, left by compaction"
+    SPLIT = "a batch that begins before the mirror's log end"
+    LOG_APPEND_TIME = "a batch with log append time"
+    OLD_FORMAT = "a batch of message format v0 or v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A dense batch whose bytes go as they are: `count` records from offset `base` on. Timestamps in ms."""
+
+    base: int
+    count: int
+    batch: memoryview
+    base_timestamp: int
+    max_timestamp: int
+
+    @property
+    def end(self) -> int:
+        return self.base + self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """`count` offsets from `base` on that hold nothing visible at the source."""
+
+    base: int
+    count: int
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Reencode:
+    """A batch that has to be written anew; offsets below `base` are copied already."""
+
+    base: int
+    count: int
+    batch: memoryview
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The source shows something at offset `base` that can't be copied at all; `code` is that of the mirror's error."""
+
+    base: int
+    code: str
+    message: str
+
+
+Step = Append | Fill | Reencode | Stop

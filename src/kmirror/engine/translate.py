@@ -1,0 +1,83 @@
+"""From fetched bytes to steps. Pure: no I/O, no state between calls; the law is that any split gives the same steps."""
+
+import struct
+from collections.abc import Iterator, Sequence
+
+from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
+from kmirror.wire import batch as wire
+from kmirror.wire.batch import BatchHeader, RawBatch
+
+
+def translate(records: memoryview, position: int, aborted: Sequence[tuple[int, int]] = ()) -> Iterator[Step]:
+    """The steps for a fetch at `position`, in order and without a gap between them.
+
+    `records` are whole batches, the last perhaps cut off; `aborted` the (producer id, first offset) of the aborted
+    transactions that overlap them, as a read_committed fetch tells. After a Stop nothing follows.
+    """
+    open_aborted = sorted(aborted, key=lambda transaction: transaction[1], reverse=True)
+    aborting: set[int] = set()
+    try:
+        for raw in wire.split(records):
+            for step in _batch_steps(raw, position, open_aborted, aborting):
+                yield step
+                if isinstance(step, Stop):
+                    return
+                position = step.base + step.count
+    except (ValueError, struct.error) as e:
+        yield Stop(position, "CORRUPT_BATCH", f"the source's log can't be read at offset {position}: {e}")
+
+
+def _batch_steps(
+    raw: RawBatch, position: int, open_aborted: list[tuple[int, int]], aborting: set[int]
+) -> Iterator[Step]:
+    if raw.magic > 2:
+        yield Stop(raw.base_offset, "UNSUPPORTED_MESSAGE_FORMAT", f"message format v{raw.magic} is not known")
+        return
+    if raw.magic < 2:
+        yield from _old_format_steps(raw, position)
+        return
+    header = wire.header(raw.data)
+    if header.last_offset < position:
+        return
+    if not wire.is_intact(raw.data):
+        place = f"offsets {header.base_offset} to {header.last_offset}"
+        yield Stop(max(position, header.base_offset), "CORRUPT_BATCH", f"the checksum of the batch at {place} is wrong")
+        return
+    yield from _hole(position, header.base_offset)
+    first = max(position, header.base_offset)
+    while open_aborted and open_aborted[-1][1] <= header.last_offset:
+        aborting.add(open_aborted.pop()[0])
+    if header.attributes & wire.CONTROL:
+        aborting.discard(header.producer_id)
+        yield Fill(first, header.last_offset + 1 - first, Gap.MARKER)
+    elif header.attributes & wire.TRANSACTIONAL and header.producer_id in aborting:
+        yield Fill(first, header.last_offset + 1 - first, Gap.ABORTED)
+    else:
+        yield _data_step(raw.data, header, first)
+
+
+def _data_step(data: memoryview, header: BatchHeader, first: int) -> Step:
+    count = header.last_offset + 1 - first
+    if header.record_count == 0:
+        return Fill(first, count, Gap.HOLE)  # the cleaner keeps an emptied batch for its producer's last sequence
+    if header.attributes & wire.LOG_APPEND_TIME:
+        return Reencode(first, count, data, Form.LOG_APPEND_TIME)
+    if not header.dense:
+        return Reencode(first, count, data, Form.HOLES)
+    if first > header.base_offset:
+        return Reencode(first, count, data, Form.SPLIT)
+    return Append(first, count, data, header.base_timestamp, header.max_timestamp)
+
+
+def _old_format_steps(raw: RawBatch, position: int) -> Iterator[Step]:
+    """A compressed v0/v1 message carries the offset of its last record; a plain one its own."""
+    records = wire.decode(raw.data)
+    kept = [record.offset for record in records if record.offset >= position]
+    if kept:
+        yield from _hole(position, kept[0])
+        yield Reencode(kept[0], kept[-1] + 1 - kept[0], raw.data, Form.OLD_FORMAT)
+
+
+def _hole(position: int, base: int) -> Iterator[Step]:
+    if base > position:
+        yield Fill(position, base - position, Gap.HOLE)
