@@ -174,6 +174,7 @@ class Topic:
                 "check.crcs": True,
                 "fetch.wait.max.ms": 20,
                 "queued.max.messages.kbytes": 16_384,
+                "fetch.queue.backoff.ms": 5,  # a second by default, whenever the queue is full
                 "log_level": 2,
             }
         )
@@ -182,14 +183,14 @@ class Topic:
         finally:
             consumer.close()
 
-    def _messages(self, consumer: Consumer, spans: Mapping[int, range]) -> Iterator[Message]:
+    def _messages(self, consumer: Consumer, spans: Mapping[int, range], batch: int = 1_000) -> Iterator[Message]:
         """All records of the spans; ends when each partition was read to its end, raises at the deadline."""
         consumer.assign([TopicPartition(self.name, partition, span.start) for partition, span in spans.items()])
         unread = {partition: span.stop for partition, span in spans.items()}
         while unread:
             if time.monotonic() > self.deadline:
                 raise TimeoutError(f'"{self.name}" at {self.bootstrap}: not read to these ends: {unread}')
-            for message in consumer.consume(1_000, timeout=0.05):
+            for message in consumer.consume(batch, timeout=0.05):
                 error = message.error()
                 if error is not None and error.code() in PASSING:
                     continue
@@ -213,4 +214,4 @@ class Picker:
 
     def pick(self, partition: int, offset: int) -> Seen | None:
         span = {partition: range(offset, offset + 1)}
-        return next(map(seen, self.topic._messages(self.consumer, span)), None)
+        return next(map(seen, self.topic._messages(self.consumer, span, batch=1)), None)

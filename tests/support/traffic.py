@@ -65,20 +65,23 @@ def produce(
     *,
     partition: int | None = None,
     compression: str = "none",
+    idempotent: bool = False,
     batch_records: int = 10_000,
     batch_bytes: int = 1_000_000,
     linger_ms: float = 5,
     config: Mapping[str, str | int] | None = None,
     timeout: float = 60,
 ) -> int:
-    """Produce all records in their order, idempotently; returns how many, raises if one was not acknowledged.
+    """Produce all records in their order; returns how many, raises if one was not acknowledged.
 
-    A record's own partition goes before `partition`; without any the key decides.
+    A record's own partition goes before `partition`; without any the key decides. An idempotent producer gives the
+    batches a producer id and sequences; librdkafka takes half a second to get one.
     """
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
-            "enable.idempotence": True,
+            "enable.idempotence": idempotent,
+            "max.in.flight.requests.per.connection": 5 if idempotent else 1,  # else a retry changes the order
             "compression.type": compression,
             "batch.num.messages": batch_records,
             "batch.size": batch_bytes,
