@@ -1,4 +1,4 @@
-"""Opening a partition: where the destination's log ends, which sequence is next, and whether it ends as the source's."""
+"""Opening a partition: where does the destination's log end, which sequence is next, and is its tail the source's?"""
 
 import asyncio
 from collections.abc import Iterator

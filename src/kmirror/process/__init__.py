@@ -1,0 +1,1 @@
+"""One link's process: in the foreground or detached, its signals, its control socket."""

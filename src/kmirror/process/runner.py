@@ -1,0 +1,154 @@
+"""The process that mirrors one link: `kmirror link run`. It holds the link's lock for life, and ends on SIGTERM."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from kmirror.engine.copy import now_ms
+from kmirror.engine.link import LinkEngine
+from kmirror.errors import KmirrorError, NotFound, StateError
+from kmirror.model.link import Link
+from kmirror.model.settings import settings_from
+from kmirror.model.status import LinkState, LinkStatus
+from kmirror.process.control import ControlServer
+from kmirror.process.logs import start_logging
+from kmirror.process.recording import LinkRecorder
+from kmirror.state.links import LinkStore
+from kmirror.state.paths import Home
+from kmirror.state.runtime import RunFiles
+
+log = logging.getLogger(__name__)
+
+_STATUS_S: Final = 1.0
+_LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
+
+
+def run_link(
+    home: Home,
+    link: str,
+    *,
+    log_file: Path | None = None,
+    on_status: Callable[[LinkStatus], None] | None = None,
+) -> int:
+    """Mirrors `link` until SIGTERM or SIGINT; returns the exit code. `on_status` is called each second.
+
+    Raises NotFound for an unknown link, LinkBusy while another process runs it.
+    """
+    os.umask(0o077)
+    store = LinkStore(home)
+    store.get(link)
+    files = RunFiles(home, link)
+    files.create()
+    with files.lock as lock:
+        lock.acquire(link, {"pid": os.getpid(), "started_ms": now_ms()})
+        start_logging(log_file)
+        return asyncio.run(_Runner(store, files, link, on_status).run())
+
+
+class _Runner:
+    def __init__(
+        self, store: LinkStore, files: RunFiles, link: str, on_status: Callable[[LinkStatus], None] | None
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._name = link
+        self._on_status = on_status
+        self._started_ms = now_ms()
+        self._seen = (-1, -1)
+        self._reload = asyncio.Event()
+        self._link: Link = store.get(link)
+        recorder = LinkRecorder(store, link, self._reload.set)
+        self._engine = LinkEngine(self._link, settings_from(self._link.configs), recorder)
+        self._control = ControlServer(files.socket, self._status, self._reload.set)
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        log.info("link %s: running, pid %d", self._name, os.getpid())
+        await self._control.start()
+        self._look()
+        self._write_status()
+        beside = [loop.create_task(self._follow_links()), loop.create_task(self._report())]
+        try:
+            await self._engine.run()
+        except Exception:
+            log.exception("link %s: ended by a fault of kmirror; the next run goes on where the log ends", self._name)
+            return 1
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await self._control.close()
+            self._write_status()
+        log.info("link %s: stopped", self._name)
+        return 0
+
+    def _on_signal(self, number: int) -> None:
+        log.info("%s: stopping", signal.Signals(number).name)
+        self._engine.stop()
+        loop = asyncio.get_running_loop()
+        for again in (signal.SIGTERM, signal.SIGINT):  # a second one ends it at once: nothing is lost by that
+            loop.remove_signal_handler(again)
+            signal.signal(again, signal.SIG_DFL)
+
+    # --- what is wanted
+
+    async def _follow_links(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._reload.wait()
+            self._reload.clear()
+            self._look()
+
+    def _look(self) -> None:
+        """Reads links.toml when it was replaced. A damaged one changes nothing here: the last good one holds."""
+        version = self._store.version()
+        if version == self._seen:
+            return
+        self._seen = version
+        try:
+            self._link = self._store.get(self._name)
+        except NotFound:
+            log.info("link %s was deleted", self._name)
+            self._engine.stop()
+        except StateError as e:
+            log.error("%s", e.message)  # noqa: TRY400  # no traceback: it is not a fault of ours
+        else:
+            self._engine.apply(self._link.mirrors)
+
+    # --- what is seen
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_STATUS_S)
+            self._write_status()
+
+    def _write_status(self) -> None:
+        status = self._status()
+        try:
+            self._files.write_status(status)
+        except (OSError, KmirrorError) as e:
+            log.warning("cannot write status.json: %s", e)
+        if self._on_status:
+            self._on_status(status)
+
+    def _status(self) -> LinkStatus:
+        engine = self._engine
+        trouble = engine.destination_metadata.trouble or engine.source_metadata.trouble or engine.identity_trouble
+        return LinkStatus(
+            link=self._name,
+            pid=os.getpid(),
+            started_ms=self._started_ms,
+            updated_ms=now_ms(),
+            state=LinkState.UNAVAILABLE if trouble else LinkState.ACTIVE,
+            run_token=engine.identity.run_token,
+            trouble=trouble,
+            mirrors=engine.status(),
+        )
