@@ -1,5 +1,6 @@
 """The real command line, run as a user runs it: a process of its own, with a home of its own."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -114,9 +115,10 @@ class Kmirror:
 
     def stop_all(self, timeout: float = 10) -> set[int]:
         """End every runner of this home: politely, then by SIGKILL; returns those that had to be killed."""
-        for process in self._foreground:
-            process.poll()
-        pids = {*self.runner_pids().values(), *(p.pid for p in self._foreground if p.returncode is None)}
+        # What then still is no runner is a stray: told by who looks at processes() after this.
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: self._expected().issuperset(p.pid for p in self.processes()), 2)
+        pids = self._expected()
         for pid in pids:
             _signal(pid, signal.SIGCONT)  # a test may have frozen it
             _signal(pid, signal.SIGTERM)
@@ -129,6 +131,10 @@ class Kmirror:
             eventually(lambda: not self._running(pids), timeout, "killed runners end")
             return stubborn
         return set()
+
+    def _expected(self) -> set[int]:
+        """Those that hold a lock or were started here. A runner that just starts has not got its lock yet."""
+        return {*self.runner_pids().values(), *(p.pid for p in self._foreground if p.poll() is None)}
 
     def _running(self, pids: set[int]) -> set[int]:
         for process in self._foreground:
