@@ -1,0 +1,56 @@
+"""Writes what is made from the commands: `completions`, `docs`, or both; `--check` only says what is not current.
+
+The words come from the program itself, started as a user starts it, so that they cannot differ from what it says.
+"""
+# ruff: noqa: INP001 - a script, in no package
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPLETIONS = {"bash": "kmirror.bash", "zsh": "_kmirror", "fish": "kmirror.fish"}
+
+
+def main(arguments: list[str]) -> int:
+    check = "--check" in arguments
+    wanted = {word for word in arguments if word != "--check"} or {"completions", "docs"}
+    stale = []
+    for name, content in generated(wanted):
+        path = ROOT / name
+        if path.exists() and path.read_text("utf-8") == content:
+            continue
+        stale.append(name)
+        if not check:
+            path.write_text(content, "utf-8")
+    for name in stale:
+        sys.stdout.write(f"{name} is not current: `make completions docs`\n" if check else f"wrote {name}\n")
+    return 1 if check and stale else 0
+
+
+def generated(wanted: set[str]) -> Iterator[tuple[str, str]]:
+    if "completions" in wanted:
+        for shell, name in COMPLETIONS.items():
+            text = output([sys.executable, "-m", "kmirror"], {"_KMIRROR_COMPLETE": f"source_{shell}"})
+            yield f"completions/{name}", text.strip() + "\n"
+    if "docs" in wanted:
+        words = ["kmirror.cli.app", "utils", "docs", "--name", "kmirror", "--title", "Commands"]
+        text = output([sys.executable, "-m", "typer", *words], {})
+        note = "<!-- Made by `make docs` from the commands' own help. -->\n\n"
+        yield "docs/commands.md", note + text.strip() + "\n"
+
+
+def output(command: list[str], environment: dict[str, str]) -> str:
+    """What it prints, in surroundings that are the same for everybody."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KMIRROR_", "_KMIRROR"))}
+    fixed = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        command, env={**kept, **fixed, **environment}, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True
+    )
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
