@@ -24,6 +24,7 @@ class HeldPorts:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a broker's old connections do not count
         try:
             held.bind((HOST, port))
+            held.listen(1)  # else others that reuse addresses, as brokers do, could bind it as well
         except OSError:
             held.close()
             return False

@@ -40,6 +40,9 @@ def broker_properties(node: Node, nodes: list[Node], data: Path, overrides: Mapp
         "group.initial.rebalance.delay.ms": "0",
         "log.cleaner.backoff.ms": "1000",
         "log.retention.check.interval.ms": "2000",
+        # A killed broker may come back only when its old session has ended: 9 s by default.
+        "broker.session.timeout.ms": "4000",
+        "broker.heartbeat.interval.ms": "500",
         **overrides,
     }
 
