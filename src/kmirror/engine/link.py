@@ -121,6 +121,10 @@ class LinkEngine:
         if self._fault:
             raise self._fault
 
+    async def _drained(self) -> None:
+        while not all(mirror.drained for mirror in self.mirrors.values()) and self._fault is None:  # noqa: ASYNC110
+            await asyncio.sleep(_TICK_S)
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

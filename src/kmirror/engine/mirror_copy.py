@@ -9,7 +9,7 @@ from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState
 from kmirror.model.status import MirrorStatus, PartitionState, Trouble
 from kmirror.wire.rpc import TopicMetadata
-from kmirror.wire.topic_id import topic_id_text
+from kmirror.wire.topic_id import topic_id_bytes, topic_id_text
 
 _RATE_OVER_S: Final = 5.0
 _SUSPECT_S: Final = 3.0  # one broker's metadata may be old: a topic id must differ for longer than that
@@ -93,7 +93,7 @@ class MirrorCopy:
 
     @staticmethod
     def _other(topic: TopicMetadata | None, expected: str) -> str | None:
-        if topic is None or topic.error or topic_id_text(topic.topic_id) == expected:
+        if topic is None or topic.error or topic.topic_id == topic_id_bytes(expected):
             return None
         found = topic_id_text(topic.topic_id)
         return f'topic "{topic.name}" was deleted and created anew: its id is {found}, not {expected}'

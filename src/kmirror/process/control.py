@@ -75,7 +75,7 @@ class ControlServer:
 
 
 def nudge(home: Home, link: str) -> None:
-    """Lets a running runner read links.toml now; without one, nothing. It would see the change a moment later anyway."""
+    """Lets a running runner read links.toml now; it would see the change a moment later anyway."""
     files = RunFiles(home, link)
     if files.lock.holder():
         _ask(files, "reload")

@@ -4,7 +4,8 @@ import base64
 
 
 def topic_id_bytes(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "==")
+    """Reads both alphabets: librdkafka writes ids in plain base64."""
+    return base64.urlsafe_b64decode(text.rstrip("=") + "==")
 
 
 def topic_id_text(data: bytes) -> str:
