@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
 
 from kmirror import __version__
 from kmirror.admin.failures import PASSING, error_of, translated
-from kmirror.errors import NotFound
+from kmirror.errors import AuthorizationFailed, NotFound
 
 TIMEOUT_S: Final = 10.0
 """Of any call: people wait for the answer, and a cluster that needs longer is in trouble."""
@@ -135,6 +135,21 @@ class ClusterAdmin:
             return {name: TopicConfig(e.value, _origin(e)) for name, e in entries.items() if e.value is not None}
 
         return self._call(f'read the configs of topic "{topic}"', ask)
+
+    def default_replication_factor(self) -> int | None:
+        """What a topic gets for which none is given; None where this principal may not see it."""
+        try:
+            value = self._call("read the configs of a broker", self._broker_config)
+        except AuthorizationFailed:
+            return None
+        return int(value) if value else None
+
+    def _broker_config(self, left_s: float) -> str | None:
+        brokers = self._client.list_topics(timeout=left_s).brokers
+        resource = ConfigResource(ResourceType.BROKER, str(min(brokers)))
+        entries = _only(self._client.describe_configs([resource], request_timeout=left_s)).result()
+        value = entries["default.replication.factor"].value
+        return None if value is None else str(value)
 
     def create_topic(
         self, topic: str, partitions: int, replication_factor: int | None, configs: Mapping[str, str]

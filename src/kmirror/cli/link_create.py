@@ -1,0 +1,83 @@
+"""`kmirror link create`."""
+
+from typing import Annotated
+
+import typer
+
+from kmirror.cli.options import ConfigOpt, OutputOpt
+from kmirror.cli.output import Format, note, print_document, say
+
+_EPILOG = (
+    "Example:\n\n"
+    "  kmirror link create east-west --source-bootstrap-server east:9092 --destination-bootstrap-server west:9092"
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("create", epilog=_EPILOG)(create)
+
+
+def create(
+    name: Annotated[str, typer.Argument(metavar="LINK", help="Name of the new link.")],
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source-bootstrap-server",
+            "--source-bootstrap-servers",
+            metavar="HOST:PORT,..",
+            help="Brokers of the cluster to copy from.",
+        ),
+    ] = None,
+    destination: Annotated[
+        str | None,
+        typer.Option(
+            "--destination-bootstrap-server",
+            "--destination-bootstrap-servers",
+            metavar="HOST:PORT,..",
+            help="Brokers of the cluster to copy to.",
+        ),
+    ] = None,
+    config: ConfigOpt = [],  # noqa: B006 - Typer copies it
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate the link, but do not create it.")] = False,
+    no_validate: Annotated[
+        bool, typer.Option("--no-validate", help="Create the link without asking the clusters anything.")
+    ] = False,
+    output: OutputOpt = Format.HUMAN,
+) -> None:
+    """Create a link between two clusters.
+
+    Both are asked for their cluster ids, and the destination for how gaps in the offsets can be filled there.
+    """
+    from kmirror.ops.link_create import create_link
+    from kmirror.ops.link_view import shown_configs
+    from kmirror.state.paths import home
+
+    made = create_link(
+        home(),
+        name,
+        source=source,
+        destination=destination,
+        config=config,
+        dry_run=dry_run,
+        validate=not no_validate,
+    )
+    for warning in made.warnings:
+        note(f"Warning: {warning}.")
+    configs = shown_configs(made.link)
+    if output is not Format.HUMAN:
+        document = {
+            "link_name": made.link.name,
+            "link_id": made.link.link_id,
+            "source_cluster": made.link.source_cluster_id,
+            "destination_cluster": made.link.destination_cluster_id,
+            "gap_fill": str(made.link.gap_fill),
+            "dry_run": not made.stored,
+            "configs": configs,
+        }
+        print_document(document, output)
+        return
+    say(f'{"" if made.stored else "[DRY RUN] "}Created cluster link "{name}" with configs:')
+    for key, value in configs.items():
+        say(f'"{key}"="{value}"')
+    say("")

@@ -1,0 +1,56 @@
+"""`kmirror link delete`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from kmirror.cli.options import OutputOpt, complete_links
+from kmirror.cli.output import Format, print_document, say
+from kmirror.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("delete")(delete)
+
+
+def delete(
+    links: Annotated[
+        list[str], typer.Argument(metavar="LINK...", help="Names of the links.", autocompletion=complete_links)
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not ask, and delete links that still have mirror topics.")
+    ] = False,
+    output: OutputOpt = Format.HUMAN,
+) -> None:
+    """Delete links: stop their runners and forget them and their mirrors. The topics stay as they are.
+
+    Refused while mirror topics are neither STOPPED nor FAILED, unless forced.
+    """
+    from kmirror.ops.link_delete import check_deletable, delete_links
+    from kmirror.state.paths import home
+
+    names = list(dict.fromkeys(links))
+    check_deletable(home(), names, force=force)
+    noun = "cluster links" if len(names) > 1 else "cluster link"
+    quoted = " and ".join(f'"{name}"' for name in names)
+    if not force and not _confirmed(f"Are you sure you want to delete {noun} {quoted}?"):
+        return
+    delete_links(home(), names, force=force)
+    if output is Format.HUMAN:
+        say(f"Deleted {noun} {quoted}.")
+    else:
+        print_document([{"link_name": name} for name in names], output)
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("deleting a link needs a confirmation", hint="Add `--force` to delete without being asked.")
+    while True:
+        sys.stderr.write(f"{question} (y/n): ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+        if answer.strip().lower() in {"y", "yes"}:
+            return True
+        if not answer or answer.strip().lower() in {"n", "no"}:
+            return False

@@ -1,0 +1,107 @@
+"""`kmirror mirror list` and `kmirror mirror describe`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import typer
+
+from kmirror.cli.live_text import duration
+from kmirror.cli.options import LinkOpt, OutputOpt, TopicArg, complete_links
+from kmirror.cli.output import Format, Row, note, print_rows, rows_of, say
+from kmirror.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("list")(list_)
+    app.command("describe")(describe)
+
+
+def list_(
+    link: Annotated[
+        str | None,
+        typer.Option("--link", metavar="LINK", help="Only those of this link.", autocompletion=complete_links),
+    ] = None,
+    mirror_status: Annotated[
+        str | None,
+        typer.Option("--mirror-status", metavar="STATUS", help="Only those in this state: active, paused, failed..."),
+    ] = None,
+    output: OutputOpt = Format.HUMAN,
+) -> None:
+    """List mirror topics, of one link or of all."""
+    from kmirror.ops.mirror_view import list_mirrors, mirror_state
+    from kmirror.state.paths import home
+
+    found = list_mirrors(home(), link, mirror_state(mirror_status) if mirror_status is not None else None)
+    columns = [
+        "link_name",
+        "mirror_topic_name",
+        "source_topic_name",
+        "mirror_status",
+        "status_time_ms",
+        "num_partition",
+        "max_per_partition_mirror_lag",
+        "max_per_partition_mirror_lag_ms",
+    ]
+    rows = rows_of(found.rows)
+    print_rows(rows, columns, output)
+    for name in found.idle:
+        warn_idle(name, rows)
+
+
+def describe(
+    topic: TopicArg,
+    link: LinkOpt,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it live, until Ctrl-C.")] = False,
+    output: OutputOpt = Format.HUMAN,
+) -> None:
+    """Describe a mirror topic: one row a partition, with its lag in records and in time."""
+    from kmirror.ops.mirror_view import describe_mirror, watched
+    from kmirror.state.paths import home
+
+    if watch and output is not Format.HUMAN:
+        raise UsageError("`--watch` is for people", hint=f"Leave out `--watch`, or `-o {output}`.")
+    if watch:
+        from kmirror.cli.live import watch as show
+
+        show(watched(home(), link, topic), topic)
+        return
+    found = describe_mirror(home(), link, topic)
+    columns = [
+        "link_name",
+        "mirror_topic_name",
+        "source_topic_name",
+        "mirror_status",
+        "mirror_topic_error",
+        "status_time_ms",
+        "partition",
+        "partition_mirror_lag",
+        "last_source_fetch_offset",
+        "partition_mirror_lag_ms",
+    ]
+    rows = rows_of(found.rows)
+    print_rows(rows, columns, output)
+    if output is Format.HUMAN:
+        for line in _faults(rows):
+            say(line)
+    if found.idle:
+        warn_idle(link, rows)
+
+
+def warn_idle(link: str, rows: Sequence[Row]) -> None:
+    """Nothing is copied, and the lags are as old as the last runner."""
+    ages = [row["status_age_ms"] for row in rows if row["link_name"] == link and row["status_age_ms"] >= 0]
+    old = f"; what is shown was seen {duration(min(ages) // 1000 * 1000)} ago" if ages else ""
+    note(
+        f'Warning: no runner of link "{link}" runs, nothing is copied{old}. Start it with `kmirror link start {link}`.'
+    )
+
+
+def _faults(rows: Sequence[Row]) -> Iterable[str]:
+    """In words what is wrong: the table has room for a code at most."""
+    said = rows[0]["mirror_topic_error_message"]
+    if said:
+        yield f"\n{rows[0]['mirror_topic_name']}: {rows[0]['mirror_topic_error']}: {said}"
+    for row in rows:
+        told = row["partition_error_message"]
+        if told and told != said:
+            yield f"partition {row['partition']}: {row['partition_state']}: {told}"

@@ -1,0 +1,159 @@
+"""How results are printed: tables for people, JSON and YAML for scripts. One row has the same keys in all three."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from rich.box import ASCII, Box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from kmirror.cli.live_text import duration
+
+PIPED_WIDTH: Final = 10_000
+"""Of a stdout that is no terminal: what a script reads is never cut or wrapped."""
+
+_BOX: Final = Box("    \n  | \n -+ \n  | \n -+ \n -+ \n  | \n    ")
+_RECORD_BOX: Final = ASCII
+_STYLES: Final = MappingProxyType(
+    {
+        "ACTIVE": "green",
+        "PAUSED": "yellow",
+        "PENDING_STOPPED": "yellow",
+        "STOPPED": "cyan",
+        "SOURCE_UNAVAILABLE": "yellow",
+        "UNAVAILABLE": "yellow",
+        "LINK_FAILED": "red",
+        "FAILED": "red",
+    }
+)
+_TITLES: Final = MappingProxyType(
+    {
+        "link_id": "ID",
+        "status_time_ms": "Status Time (ms)",
+        "partition_mirror_lag_ms": "Lag Time",
+        "max_per_partition_mirror_lag_ms": "Max Lag Time",
+        "records_per_s": "Records/s",
+        "runner_pid": "Runner PID",
+        "created_ms": "Created (ms)",
+        "gap_fill": "Gap Fill",
+    }
+)
+
+Row = Mapping[str, Any]
+
+
+class Format(StrEnum):
+    HUMAN = "human"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def out() -> Console:
+    """stdout: in colour on a terminal (unless NO_COLOR), endlessly wide and plain elsewhere."""
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(file=sys.stdout, width=PIPED_WIDTH, color_system=None, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line of the answer."""
+    out().print(Text(text), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line beside the answer: warnings, progress."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def rows_of(items: Sequence[Any]) -> list[dict[str, Any]]:
+    return [asdict(item) if is_dataclass(item) and not isinstance(item, type) else dict(item) for item in items]
+
+
+def without_empty(row: Row, keys: Sequence[str]) -> dict[str, Any]:
+    """`row` without those of `keys` that hold nothing."""
+    return {k: v for k, v in row.items() if k not in keys or v not in {"", None}}
+
+
+def print_document(data: object, form: Format) -> None:
+    """The one document that a script gets."""
+    if form is Format.JSON:
+        print(json.dumps(data, indent=2, ensure_ascii=False))  # noqa: T201
+        return
+    import yaml
+
+    print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")  # noqa: T201
+
+
+def print_rows(rows: Sequence[Row], columns: Sequence[str], form: Format) -> None:
+    """Many: for people the `columns` of the rows, for scripts the rows with all they hold."""
+    if form is not Format.HUMAN:
+        print_document([dict(row) for row in rows], form)
+    elif rows:
+        _print_table(rows, columns)
+    else:
+        say("None found.")
+
+
+def print_record(row: Row, columns: Sequence[str], form: Format) -> None:
+    """One: for people a box of names and values, without those that hold nothing."""
+    if form is not Format.HUMAN:
+        print_document(dict(row), form)
+        return
+    table = Table(box=_RECORD_BOX, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key in columns:
+        if row.get(key) not in {"", None}:
+            table.add_row(title(key), cell(key, row[key]))
+    out().print(table)
+
+
+def title(key: str) -> str:
+    return _TITLES.get(key) or key.replace("_", " ").title()
+
+
+def cell(key: str, value: Any) -> Text:
+    """As people read it. Ours are times in words; Cluster Linking's stay the numbers that they are there."""
+    if value is None:
+        return Text("")
+    if key.endswith("lag_ms"):
+        return Text(duration(None if value < 0 else value))
+    if isinstance(value, float):
+        return Text(f"{value:,.0f}")
+    text = str(value)
+    return Text(text, style=_STYLES.get(text, ""))
+
+
+def _print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """On a terminal that is too narrow, columns that say the same in every row are said once, above."""
+    console = out()
+    table = _table(rows, columns)
+    wide = Measurement.get(console, console.options.update(max_width=PIPED_WIDTH), table).maximum
+    if console.is_terminal and wide > console.width:
+        same = [key for key in columns if len({str(row[key]) for row in rows}) == 1 and key != "partition"]
+        for key in same:
+            text = cell(key, rows[0][key])
+            if text.plain:
+                console.print(Text.assemble((f"{title(key)}: ", "bold"), text), soft_wrap=True)
+        rest = [key for key in columns if key not in same]
+        if not rest:
+            return
+        table = _table(rows, rest)
+    console.print(table)
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
+    table = Table(box=_BOX, show_edge=False, header_style="bold")
+    for key in columns:
+        number = all(isinstance(row[key], int | float) or row[key] is None for row in rows)
+        table.add_column(title(key), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(key, row[key]) for key in columns))
+    return table

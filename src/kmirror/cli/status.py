@@ -1,0 +1,64 @@
+"""`kmirror status`: one page over all links."""
+
+from typing import TYPE_CHECKING, Final
+
+import typer
+from rich.text import Text
+
+from kmirror.cli.live_text import megabytes, since
+from kmirror.cli.mirror_show import warn_idle
+from kmirror.cli.options import OutputOpt
+from kmirror.cli.output import Format, cell, out, print_document, print_rows, rows_of, say
+
+if TYPE_CHECKING:
+    from kmirror.ops.overview import LinkOverview
+
+_COLUMNS: Final = (
+    "mirror_topic_name",
+    "mirror_status",
+    "num_partition",
+    "mirror_lag",
+    "max_per_partition_mirror_lag_ms",
+    "records_per_s",
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status")(status)
+
+
+def status(output: OutputOpt = Format.HUMAN) -> None:
+    """Show every link with its runner and its mirror topics: state, lag, rate."""
+    from kmirror.ops.overview import overview
+    from kmirror.state.paths import home
+
+    links = overview(home())
+    if output is not Format.HUMAN:
+        print_document(rows_of(links), output)
+        return
+    if not links:
+        say("None found.")
+    for number, link in enumerate(links):
+        if number:
+            say("")
+        _print_link(link)
+
+
+def _print_link(link: "LinkOverview") -> None:
+    runner = "no runner"
+    if link.runner_pid is not None:
+        runner = f"runner pid {link.runner_pid}, up {since(link.runner_uptime_ms or 0)}, {megabytes(link.bytes_per_s)}"
+    head = Text.assemble((link.link_name, "bold"), "  ", cell("state", link.state), f"  {runner}")
+    out().print(head, soft_wrap=True)
+    if link.error_message:
+        say(f"  {link.error}: {link.error_message}")
+    rows = rows_of(link.mirrors)
+    if rows:
+        print_rows(rows, _COLUMNS, Format.HUMAN)
+    else:
+        say(f"  No mirror topics: create one with `kmirror mirror create TOPIC --link {link.link_name}`.")
+    for row in rows:
+        if row["mirror_topic_error_message"]:
+            say(f"  {row['mirror_topic_name']}: {row['mirror_topic_error']}: {row['mirror_topic_error_message']}")
+    if link.idle:
+        warn_idle(link.link_name, rows)

@@ -1,0 +1,136 @@
+"""Making a link: its properties are checked, both clusters are asked who they are, then it is stored."""
+
+import base64
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.errors import ClusterError, Conflict, UsageError
+from kmirror.model.link import DESTINATION_PREFIX, GapFill, Link, name_fault
+from kmirror.model.settings import SettingError, settings_from
+from kmirror.ops.clock import now_ms
+from kmirror.ops.config_text import parse_config
+from kmirror.state.links import LinkStore
+from kmirror.state.paths import Home
+from kmirror.wire.probe import probe_gap_fill
+from kmirror.wire.reach import check_reachable
+
+_SOURCE_KEY = "bootstrap.servers"
+_DESTINATION_KEY = DESTINATION_PREFIX + _SOURCE_KEY
+_ID_TIMEOUT_S = 4.0  # after a connection was accepted: together with that, an answer comes within 10 s
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCreated:
+    """`stored` is False for a dry run; `warnings` are sentences."""
+
+    link: Link
+    stored: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Clusters:
+    source_id: str
+    destination_id: str
+    gap_fill: GapFill
+
+
+def create_link(
+    home: Home,
+    name: str,
+    *,
+    source: str | None,
+    destination: str | None,
+    config: Sequence[str] = (),
+    dry_run: bool = False,
+    validate: bool = True,
+) -> LinkCreated:
+    """Raises UsageError, Conflict where the name or the pair of clusters is wrong, Unreachable."""
+    fault = name_fault(name)
+    if fault:
+        raise UsageError(f'link name "{name}" {fault}', hint="Choose another name.")
+    configs = link_configs(source, destination, config)
+    store = LinkStore(home)
+    _refuse_taken(name, store.all())
+    warnings: list[str] = []
+    clusters = _ask(configs) if validate else _Clusters("", "", _wanted(configs) or GapFill.NONE)
+    if validate and clusters.gap_fill is GapFill.NONE:
+        warnings.append(
+            "the destination lets this principal write neither transaction markers nor transactions: "
+            "a topic with gaps in its offsets cannot be mirrored"
+        )
+    link = Link(
+        name=name,
+        link_id=base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
+        source_cluster_id=clusters.source_id,
+        destination_cluster_id=clusters.destination_id,
+        configs=configs,
+        gap_fill=clusters.gap_fill,
+        created_ms=now_ms(),
+    )
+
+    def add(links: dict[str, Link]) -> None:
+        _refuse_taken(name, links)
+        links[name] = link
+
+    if not dry_run:
+        store.change(add)
+    return LinkCreated(link, stored=not dry_run, warnings=tuple(warnings))
+
+
+def link_configs(source: str | None, destination: str | None, config: Sequence[str]) -> dict[str, str]:
+    """All properties of the link to be, flags before files; raises UsageError at the first that is wrong."""
+    configs = parse_config(config)
+    if source is not None:
+        configs[_SOURCE_KEY] = source
+    if destination is not None:
+        configs[_DESTINATION_KEY] = destination
+    configs.setdefault("link.mode", "DESTINATION")
+    for key, side in ((_SOURCE_KEY, "source"), (_DESTINATION_KEY, "destination")):
+        if key not in configs:
+            raise UsageError(
+                f"the {side} cluster is not given",
+                hint=f'Add `--{side}-bootstrap-server HOST:PORT`, or "{key}" to the configuration.',
+            )
+    try:
+        settings_from(configs)
+    except SettingError as e:
+        raise UsageError(str(e), hint=e.hint) from e
+    return configs
+
+
+def _refuse_taken(name: str, links: Mapping[str, Link]) -> None:
+    if name in links:
+        raise Conflict(
+            f'cluster link "{name}" already exists',
+            hint=f"See what it is with `kmirror link describe {name}`, or choose another name.",
+        )
+
+
+def _wanted(configs: Mapping[str, str]) -> GapFill | None:
+    mode = configs.get("gap.fill.mode", "auto")
+    return None if mode == "auto" else GapFill(mode)
+
+
+def _ask(configs: Mapping[str, str]) -> _Clusters:
+    source, destination = configs[_SOURCE_KEY], configs[_DESTINATION_KEY]
+    check_reachable(source, "source")
+    source_id = ClusterAdmin(source, "source", timeout_s=_ID_TIMEOUT_S).cluster_id()
+    check_reachable(destination, "destination")
+    destination_id = ClusterAdmin(destination, "destination", timeout_s=_ID_TIMEOUT_S).cluster_id()
+    if source_id == destination_id:
+        raise Conflict(
+            f'source and destination are the same cluster "{source_id}"',
+            hint="Give the bootstrap servers of two clusters.",
+        )
+    possible = probe_gap_fill(destination)
+    wanted = _wanted(configs)
+    if wanted is GapFill.MARKERS and possible is not GapFill.MARKERS:
+        raise ClusterError(
+            "the destination does not let this principal write transaction markers",
+            hint='Grant it ClusterAction on the cluster, or choose "gap.fill.mode=auto".',
+            code="AUTHORIZATION_ERROR",
+        )
+    return _Clusters(source_id, destination_id, wanted or possible)

@@ -1,0 +1,199 @@
+"""`mirror promote` and `mirror failover`: the stop is recorded, the runner executes it, and we wait for that.
+
+Promote: the mirror goes on to the source's last stable offsets of this moment, so that traffic that goes on does not
+hold it up. Failover: it ends where it is, and never needs the source.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kmirror.errors import ClusterError, KmirrorError, NotReached
+from kmirror.model.mirror import Mirror, StopRequest
+from kmirror.model.states import Event, MirrorState
+from kmirror.ops.clock import now_ms
+from kmirror.ops.mirror_change import known_mirror, refuse
+from kmirror.ops.mirror_ends import last_known_ends, log_ends, rows, stable_ends
+from kmirror.ops.mirror_rows import error_text
+from kmirror.ops.seen import Seen, see
+from kmirror.ops.verb_rows import TopicOutcome, VerbRow, each_topic, failed
+from kmirror.process.control import nudge
+from kmirror.process.detached import running, start_runner
+from kmirror.state.links import LinkStore
+from kmirror.state.paths import Home
+
+_POLL_S: Final = 0.15
+_LOOK_S: Final = 1.0  # how often we see whether the runner that is to do it still lives
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`as_of_ms`: for a failover by topic, when the source's ends were seen; no entry: just now."""
+
+    outcomes: tuple[TopicOutcome, ...]
+    as_of_ms: dict[str, int]
+
+
+def begin_promote(home: Home, link: str, topics: Sequence[str], *, dry_run: bool) -> Begun:
+    """Raises NotFound for the link; what is wrong with a topic is in its outcome."""
+    store = LinkStore(home)
+    seen = see(home, store.get(link))
+
+    def act(topic: str) -> tuple[VerbRow, ...]:
+        mirror = known_mirror(seen.link, topic)
+        refuse(mirror, link, Event.PROMOTE)
+        held = mirror.stop.targets if mirror.stop and mirror.stop.event is Event.PROMOTE else ()
+        now = stable_ends(seen.link, mirror)
+        targets = held or now
+        reached = log_ends(seen.link, mirror)
+        state = mirror.state
+        if not dry_run and mirror.state is not MirrorState.PENDING_STOPPED:
+            state = _request(store, link, topic, StopRequest(Event.PROMOTE, targets))
+        return rows(mirror, targets, reached, state)
+
+    outcomes = each_topic(topics, act)
+    return _handed_over(home, link, outcomes, {}, dry_run=dry_run)
+
+
+def begin_failover(home: Home, link: str, topics: Sequence[str], *, dry_run: bool) -> Begun:
+    """As begin_promote, for a source that may be dead."""
+    store = LinkStore(home)
+    seen = see(home, store.get(link))
+    as_of_ms: dict[str, int] = {}
+
+    def act(topic: str) -> tuple[VerbRow, ...]:
+        mirror = known_mirror(seen.link, topic)
+        refuse(mirror, link, Event.FAILOVER)
+        known = last_known_ends(seen, mirror)
+        if known.as_of_ms is not None:
+            as_of_ms[topic] = known.as_of_ms
+        state = mirror.state
+        if not dry_run:
+            state = _request(store, link, topic, StopRequest(Event.FAILOVER))
+        return tuple(
+            replace(row, records_left_behind=row.partition_mirror_lag)
+            for row in rows(mirror, known.ends, _reached(seen, mirror), state)
+        )
+
+    outcomes = each_topic(topics, act)
+    return _handed_over(home, link, outcomes, as_of_ms, dry_run=dry_run)
+
+
+def _reached(seen: Seen, mirror: Mirror) -> tuple[int, ...]:
+    """Where the mirror is: asked, or else last seen. Raises where neither is known."""
+    try:
+        return log_ends(seen.link, mirror)
+    except KmirrorError:
+        ends = tuple(p.log_end for p in seen.partitions(mirror) if p)
+        if None in ends or len(ends) < mirror.partitions:
+            raise
+        return tuple(end for end in ends if end is not None)
+
+
+def _request(store: LinkStore, link: str, topic: str, stop: StopRequest) -> MirrorState:
+    def edit(mirror: Mirror) -> Mirror:
+        refuse(mirror, link, stop.event)
+        return mirror.moved(stop.event, now_ms(), stop=stop)
+
+    return store.change_mirror(link, topic, edit).state
+
+
+def _handed_over(
+    home: Home, link: str, outcomes: list[TopicOutcome], as_of_ms: dict[str, int], *, dry_run: bool
+) -> Begun:
+    """Sees to it that a runner executes what was recorded."""
+    if not dry_run and any(o.error is None for o in outcomes):
+        try:
+            _ensure_runner(home, link)
+        except KmirrorError as e:
+            outcomes = [o if o.error else failed(o.topic, _no_runner(link, e)) for o in outcomes]
+    return Begun(tuple(outcomes), as_of_ms)
+
+
+def _ensure_runner(home: Home, link: str) -> None:
+    if running(home, link) is None:
+        start_runner(home, link)
+    nudge(home, link)
+
+
+def _no_runner(link: str, error: KmirrorError) -> KmirrorError:
+    return ClusterError(
+        f"PENDING_STOPPED, but no runner can execute it: {error.message}",
+        hint=f"Once that is repaired, `kmirror link start {link}` goes on with it.",
+    )
+
+
+def await_stopped(home: Home, link: str, begun: Begun, timeout_s: float) -> list[TopicOutcome]:
+    """Waits until each mirror is STOPPED; one that FAILED, or is late, is an error in what is returned."""
+    store = LinkStore(home)
+    deadline = time.monotonic() + timeout_s
+    look_at = time.monotonic() + _LOOK_S
+    outcomes = {o.topic: o for o in begun.outcomes}
+    waiting = {o.topic for o in begun.outcomes if o.error is None}
+    while waiting:
+        mirrors = store.get(link).mirrors
+        for topic in sorted(waiting):
+            ended = _ended(outcomes[topic], mirrors.get(topic))
+            if ended:
+                outcomes[topic] = ended
+                waiting.discard(topic)
+        if not waiting:
+            break
+        if time.monotonic() > deadline:
+            return [failed(t, _late(link, t, timeout_s)) if t in waiting else o for t, o in outcomes.items()]
+        if time.monotonic() > look_at:
+            _ensure_runner(home, link)
+            look_at = time.monotonic() + _LOOK_S
+        time.sleep(_POLL_S)
+    return list(outcomes.values())
+
+
+def _ended(outcome: TopicOutcome, mirror: Mirror | None) -> TopicOutcome | None:
+    """None while it goes on."""
+    if mirror is None:
+        return failed(outcome.topic, ClusterError("its link forgot it meanwhile"))
+    if mirror.state is MirrorState.STOPPED:
+        return replace(outcome, rows=tuple(replace(r, mirror_status=mirror.state) for r in outcome.rows))
+    if mirror.state is MirrorState.FAILED:
+        why = ClusterError(
+            f'mirror topic "{mirror.topic}" failed: {error_text(mirror.error) or "no reason is recorded"}',
+            hint=f"`kmirror mirror failover {mirror.topic}` makes it a topic of its own, as it is.",
+            code=mirror.error.code if mirror.error else "INTERNAL_ERROR",
+        )
+        return failed(mirror.topic, why)
+    return None
+
+
+def _late(link: str, topic: str, timeout_s: float) -> KmirrorError:
+    return NotReached(
+        f'mirror topic "{topic}" is not STOPPED after {timeout_s:g} s, it stays PENDING_STOPPED',
+        hint=f"See how far it is with `kmirror mirror describe {topic} --link {link}`.",
+    )
+
+
+def count_left_behind(home: Home, link: str, outcomes: Sequence[TopicOutcome]) -> list[TopicOutcome]:
+    """After a promote: what came to the source since. Unknown (-1) where the source does not say it any more."""
+    found = LinkStore(home).get(link)
+    counted = []
+    for outcome in outcomes:
+        mirror = found.mirrors.get(outcome.topic)
+        if outcome.error or mirror is None:
+            counted.append(outcome)
+            continue
+        try:
+            now = stable_ends(found, mirror, 3.0)
+            ends = log_ends(found, mirror)
+        except KmirrorError:  # the promote is done: this is only a courtesy
+            counted.append(outcome)
+            continue
+        counted.append(replace(outcome, rows=tuple(_left(row, now, ends) for row in outcome.rows)))
+    return counted
+
+
+def _left(row: VerbRow, now: tuple[int, ...], ends: tuple[int, ...]) -> VerbRow:
+    if row.partition >= min(len(now), len(ends)):
+        return row
+    end = ends[row.partition]  # the runner may have copied beyond the target, with what its last fetch brought
+    left = max(0, now[row.partition] - end)
+    return replace(row, partition_mirror_lag=0, last_source_fetch_offset=end, records_left_behind=left)

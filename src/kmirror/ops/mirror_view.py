@@ -1,0 +1,70 @@
+"""`mirror list` and `mirror describe`, and what the live view of one link looks at. Reads this machine alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kmirror.errors import UsageError
+from kmirror.model.link import Link
+from kmirror.model.states import MirrorState
+from kmirror.model.status import LinkStatus
+from kmirror.ops.mirror_rows import MirrorRow, PartitionRow, mirror_row, partition_rows
+from kmirror.ops.seen import see
+from kmirror.state.links import LinkStore, mirror_not_found
+from kmirror.state.paths import Home
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorList:
+    """`idle` are the links that have something to copy and no runner."""
+
+    rows: tuple[MirrorRow, ...]
+    idle: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorDescription:
+    rows: tuple[PartitionRow, ...]
+    idle: bool
+
+
+def mirror_state(text: str) -> MirrorState:
+    """The state that the user names, in any case; raises UsageError."""
+    try:
+        return MirrorState(text.upper().replace("-", "_"))
+    except ValueError as e:
+        known = ", ".join(str(s).lower() for s in MirrorState)
+        raise UsageError(f'unknown mirror status "{text}"', hint=f"Choose one of: {known}.") from e
+
+
+def list_mirrors(home: Home, link: str | None, state: MirrorState | None) -> MirrorList:
+    """Raises NotFound for a link that does not exist."""
+    store = LinkStore(home)
+    links = store.all().values() if link is None else [store.get(link)]
+    seen = [see(home, item) for item in links]
+    rows = [mirror_row(s, m) for s in seen for _, m in sorted(s.link.mirrors.items())]
+    shown = tuple(row for row in rows if state is None or row.mirror_status == state)
+    return MirrorList(shown, tuple(s.link.name for s in seen if s.idle))
+
+
+def describe_mirror(home: Home, link: str, topic: str) -> MirrorDescription:
+    """Raises NotFound."""
+    found = LinkStore(home).get(link)
+    if topic not in found.mirrors:
+        raise mirror_not_found(link, topic)
+    seen = see(home, found)
+    return MirrorDescription(tuple(partition_rows(seen, found.mirrors[topic])), seen.idle)
+
+
+def watched(home: Home, link: str, topic: str | None) -> Callable[[], tuple[Link, LinkStatus | None]]:
+    """What the live view asks again and again; raises NotFound at once, and when it is gone."""
+    store = LinkStore(home)
+
+    def look() -> tuple[Link, LinkStatus | None]:
+        found = store.get(link)
+        if topic is not None and topic not in found.mirrors:
+            raise mirror_not_found(link, topic)
+        seen = see(home, found)
+        return found, seen.status if seen.runner else None
+
+    look()
+    return look

@@ -1,0 +1,67 @@
+"""A link as recorded, together with what its runner sees: the one place that says which of the two is shown."""
+
+from dataclasses import dataclass
+
+from kmirror.model.link import Link
+from kmirror.model.mirror import Mirror
+from kmirror.model.states import LIVE, MirrorState
+from kmirror.model.status import LinkState, LinkStatus, MirrorStatus, PartitionStatus
+from kmirror.ops.clock import now_ms
+from kmirror.process.control import last_seen, observe
+from kmirror.process.detached import running
+from kmirror.state.lock import Runner
+from kmirror.state.paths import Home
+
+_SHOWN = frozenset({MirrorState.SOURCE_UNAVAILABLE, MirrorState.LINK_FAILED, MirrorState.FAILED})
+"""What only the runner knows, and which is worth more than the recorded "it is to be copied"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`status` is fresh while there is a `runner`, else the last that is left of an earlier one."""
+
+    link: Link
+    runner: Runner | None
+    status: LinkStatus | None
+    at_ms: int
+
+    @property
+    def age_ms(self) -> int | None:
+        return None if self.status is None else max(0, self.at_ms - self.status.updated_ms)
+
+    @property
+    def fresh(self) -> LinkStatus | None:
+        """The status, if it is the present runner's."""
+        mine = self.runner and self.status and self.status.pid == self.runner.pid
+        return self.status if mine else None
+
+    @property
+    def link_state(self) -> LinkState:
+        return self.fresh.state if self.fresh else LinkState.UNKNOWN
+
+    @property
+    def idle(self) -> bool:
+        """Mirrors are to be copied, and nobody does."""
+        return self.runner is None and any(m.state in LIVE for m in self.link.mirrors.values())
+
+    def mirror_status(self, topic: str) -> MirrorStatus | None:
+        return self.status.mirrors.get(topic) if self.status else None
+
+    def shown_state(self, mirror: Mirror) -> MirrorState:
+        found = self.mirror_status(mirror.topic)
+        if self.fresh and found and mirror.state in LIVE and found.state in _SHOWN:
+            return found.state
+        return mirror.state
+
+    def partitions(self, mirror: Mirror) -> tuple[PartitionStatus | None, ...]:
+        """One for each partition of the mirror; None of which nothing is known."""
+        found = self.mirror_status(mirror.topic)
+        known = {p.partition: p for p in found.partitions} if found else {}
+        count = max(mirror.partitions, max(known, default=-1) + 1)
+        return tuple(known.get(number) for number in range(count))
+
+
+def see(home: Home, link: Link) -> Seen:
+    runner = running(home, link.name)
+    status = observe(home, link.name) if runner else None
+    return Seen(link, runner, status or last_seen(home, link.name), now_ms())
