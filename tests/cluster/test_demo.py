@@ -21,7 +21,7 @@ COMMANDS = [
     "mirror describe orders --link east-west",
     "mirror describe orders --link east-west --watch",
     "mirror promote orders --link east-west",
-    "link delete east-west",
+    "link delete east-west --force",
 ]
 
 

@@ -23,6 +23,7 @@ LINK: Final = "east-west"
 TOPIC: Final = "orders"
 PARTITIONS: Final = 4
 ORDERS_PER_S: Final = 2000
+_FIRST_LOOK_S: Final = 2.0  # the runner tells each second how far it is: before that there is nothing to describe
 
 
 def play(seconds: float) -> bool:
@@ -59,6 +60,7 @@ def _story(console: Console, stage: Stage, sandbox: Sandbox, seconds: float) -> 
         servers = ("--source-bootstrap-server", east, "--destination-bootstrap-server", west)
         stage.run("link", "create", LINK, *servers)
         stage.run("mirror", "create", TOPIC, "--link", LINK)
+        time.sleep(_FIRST_LOOK_S)
         stage.run("mirror", "describe", TOPIC, "--link", LINK)
         _chapter(console, f"Live, for {seconds:g} s, while the producer goes on:")
         stage.run_for(seconds, "mirror", "describe", TOPIC, "--link", LINK, "--watch")
@@ -68,7 +70,6 @@ def _story(console: Console, stage: Stage, sandbox: Sandbox, seconds: float) -> 
     _chapter(console, f"The producer has stopped: {sent:,} orders confirmed by east. Are both sides equal?")
     result = compare(east, west, TOPIC, PARTITIONS)
     _tell(console, result)
-    stage.run("link", "stop", LINK)
     stage.run("link", "delete", LINK, "--force")
     return result.equal
 
