@@ -39,6 +39,14 @@ _REFUSED: Final = MappingProxyType(
     }
 )
 
+_HINTS: Final = MappingProxyType(
+    {
+        KafkaError.INVALID_CONFIG: "Check what `--config` gives, and whether this version of Kafka knows that config.",
+        KafkaError.POLICY_VIOLATION: "Follow the policy of that cluster, with `--config` or `--replication-factor`.",
+        KafkaError.INVALID_REPLICATION_FACTOR: "Give a `--replication-factor` for which the cluster has brokers.",
+    }
+)
+
 _UNKNOWN: Final = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -89,7 +97,8 @@ def translated(error: KafkaError, *, doing: str, side: str, bootstrap: str) -> K
     if code == KafkaError.TOPIC_ALREADY_EXISTS:
         return Conflict(f"cannot {doing}: it already exists")
     named = _REFUSED.get(code, "INTERNAL_ERROR")
-    return ClusterError(f"cannot {doing}: the {side} cluster says {error.name()}: {words}", code=named)
+    said = f"cannot {doing}: the {side} cluster says {error.name()}: {words}"
+    return ClusterError(said, hint=_HINTS.get(code), code=named)
 
 
 def _one_line(text: str) -> str:

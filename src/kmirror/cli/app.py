@@ -24,7 +24,7 @@ EXIT_CODES: Final = {
     130: "interrupted by Ctrl-C",
 }
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
-_EPILOG: Final = "\n\n".join(["Exit codes:", *(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())])
+_EPILOG: Final = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
 
 
 @dataclass(slots=True)

@@ -1,11 +1,12 @@
 """`kmirror mirror create`."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from kmirror.cli.options import ConfigOpt, LinkOpt, OutputOpt
-from kmirror.cli.output import Format, print_document, say
+from kmirror.cli.output import Format, note, print_document, say
 
 _EPILOG = (
     "Examples:\n\n"
@@ -63,6 +64,8 @@ def create(
     )
     if output is Format.HUMAN:
         say(f'Created mirror topic "{topic}".')
+        if made.runner and sys.stderr.isatty():
+            note(f"Watch it with `kmirror mirror describe {topic} --link {link} --watch`.")
     else:
         document = {
             "link_name": link,

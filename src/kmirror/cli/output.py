@@ -88,7 +88,8 @@ def print_document(data: object, form: Format) -> None:
         return
     import yaml
 
-    print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")  # noqa: T201
+    plain = json.loads(json.dumps(data))  # enums are strings to JSON alone
+    print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), end="")  # noqa: T201
 
 
 def print_rows(rows: Sequence[Row], columns: Sequence[str], form: Format) -> None:

@@ -103,11 +103,12 @@ def await_state(
     """Waits until the runner shows `state`; those that don't show it in time are NotReached in what is returned."""
     waiting = {o.topic for o in outcomes if o.error is None}
     deadline = time.monotonic() + timeout_s
+    asked_ms = now_ms()
     while True:
         status = observe(home, link)
         if status is None and state is MirrorState.PAUSED and running(home, link) is None:
             waiting.clear()  # nobody copies: that is as paused as can be
-        if status is not None:
+        if status is not None and status.updated_ms >= asked_ms:
             waiting -= {t for t, m in status.mirrors.items() if m.state is state}
         if not waiting or time.monotonic() > deadline:
             return [

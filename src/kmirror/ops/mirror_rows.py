@@ -55,7 +55,7 @@ def mirror_row(seen: Seen, mirror: Mirror) -> MirrorRow:
     parts = seen.partitions(mirror)
     status = seen.mirror_status(mirror.topic)
     error = _mirror_error(seen, mirror)
-    flowing = status is not None and seen.runner is not None
+    flowing = seen.fresh is not None
     return MirrorRow(
         link_name=seen.link.name,
         mirror_topic_name=mirror.topic,
@@ -113,7 +113,7 @@ def error_text(error: MirrorError | None) -> str:
 
 
 def _mirror_error(seen: Seen, mirror: Mirror) -> MirrorError | None:
-    if mirror.error or mirror.state is MirrorState.STOPPED or seen.runner is None:
+    if mirror.error or mirror.state is MirrorState.STOPPED or seen.fresh is None:
         return mirror.error
     return next((p.error for p in seen.partitions(mirror) if p and p.error), None)
 

@@ -15,16 +15,18 @@ from kmirror.state.paths import Home
 
 @dataclass(frozen=True, slots=True)
 class MirrorList:
-    """`idle` are the links that have something to copy and no runner."""
+    """`idle` are the links that have something to copy and no runner, `silent` those whose runner says nothing."""
 
     rows: tuple[MirrorRow, ...]
     idle: tuple[str, ...]
+    silent: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorDescription:
     rows: tuple[PartitionRow, ...]
     idle: bool
+    silent: bool
 
 
 def mirror_state(text: str) -> MirrorState:
@@ -43,7 +45,7 @@ def list_mirrors(home: Home, link: str | None, state: MirrorState | None) -> Mir
     seen = [see(home, item) for item in links]
     rows = [mirror_row(s, m) for s in seen for _, m in sorted(s.link.mirrors.items())]
     shown = tuple(row for row in rows if state is None or row.mirror_status == state)
-    return MirrorList(shown, tuple(s.link.name for s in seen if s.idle))
+    return MirrorList(shown, tuple(s.link.name for s in seen if s.idle), tuple(s.link.name for s in seen if s.silent))
 
 
 def describe_mirror(home: Home, link: str, topic: str) -> MirrorDescription:
@@ -52,7 +54,7 @@ def describe_mirror(home: Home, link: str, topic: str) -> MirrorDescription:
     if topic not in found.mirrors:
         raise mirror_not_found(link, topic)
     seen = see(home, found)
-    return MirrorDescription(tuple(partition_rows(seen, found.mirrors[topic])), seen.idle)
+    return MirrorDescription(tuple(partition_rows(seen, found.mirrors[topic])), seen.idle, seen.silent)
 
 
 def watched(home: Home, link: str, topic: str | None) -> Callable[[], tuple[Link, LinkStatus | None]]:

@@ -26,6 +26,7 @@ class LinkOverview:
     bytes_per_s: float
     mirrors: tuple[MirrorRow, ...]
     idle: bool
+    silent: bool
 
 
 def overview(home: Home) -> list[LinkOverview]:
@@ -51,4 +52,5 @@ def _overview(seen: Seen) -> LinkOverview:
         bytes_per_s=sum(row.bytes_per_s for row in rows),
         mirrors=rows,
         idle=seen.idle,
+        silent=seen.silent,
     )

@@ -1,6 +1,7 @@
 """A link as recorded, together with what its runner sees: the one place that says which of the two is shown."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
@@ -12,7 +13,10 @@ from kmirror.process.detached import running
 from kmirror.state.lock import Runner
 from kmirror.state.paths import Home
 
-_SHOWN = frozenset({MirrorState.SOURCE_UNAVAILABLE, MirrorState.LINK_FAILED, MirrorState.FAILED})
+SILENT_MS: Final = 5000
+"""A runner tells its status each second."""
+
+_SHOWN: Final = frozenset({MirrorState.SOURCE_UNAVAILABLE, MirrorState.LINK_FAILED, MirrorState.FAILED})
 """What only the runner knows, and which is worth more than the recorded "it is to be copied"."""
 
 
@@ -31,9 +35,15 @@ class Seen:
 
     @property
     def fresh(self) -> LinkStatus | None:
-        """The status, if it is the present runner's."""
-        mine = self.runner and self.status and self.status.pid == self.runner.pid
-        return self.status if mine else None
+        """The status, if it is the present runner's and a runner that works still stands behind it."""
+        if self.runner is None or self.status is None or self.status.pid != self.runner.pid:
+            return None
+        return self.status if self.at_ms - self.status.updated_ms <= SILENT_MS else None
+
+    @property
+    def silent(self) -> bool:
+        """There is a runner, and it has told nothing for a while: frozen, or stuck."""
+        return self.runner is not None and self.fresh is None and self.at_ms - self.runner.started_ms > SILENT_MS
 
     @property
     def link_state(self) -> LinkState:
