@@ -65,7 +65,7 @@ def produce(
     *,
     partition: int | None = None,
     compression: str = "none",
-    idempotent: bool = False,
+    idempotent: bool = True,
     batch_records: int = 10_000,
     batch_bytes: int = 1_000_000,
     linger_ms: float = 5,
@@ -74,14 +74,15 @@ def produce(
 ) -> int:
     """Produce all records in their order; returns how many, raises if one was not acknowledged.
 
-    A record's own partition goes before `partition`; without any the key decides. An idempotent producer gives the
-    batches a producer id and sequences; librdkafka takes half a second to get one.
+    A record's own partition goes before `partition`; without any the key decides. An idempotent producer needs half a
+    second for its producer id; without one a retried batch may land behind the next one, so that only records
+    that fit one batch are safe (a broker that has just started does answer "not leader" once).
     """
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
             "enable.idempotence": idempotent,
-            "max.in.flight.requests.per.connection": 5 if idempotent else 1,  # else a retry changes the order
+            "max.in.flight.requests.per.connection": 5 if idempotent else 1,
             "compression.type": compression,
             "batch.num.messages": batch_records,
             "batch.size": batch_bytes,
