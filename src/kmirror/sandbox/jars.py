@@ -141,12 +141,19 @@ class _Fetch:
             except Exception as e:  # requests', jgo's and the system's: all mean that this attempt failed
                 if attempt == _ATTEMPTS or self._given_up.wait(0.5 * attempt):
                     raise SandboxError(
-                        f'cannot fetch "{jar.file_name}": {" ".join(str(e).split()) or type(e).__name__}',
+                        f'cannot fetch "{jar.file_name}": {_root(e)}',
                         hint="Check the network. Another Maven repository can be named in the [repositories] section "
                         "of jgo's settings (~/.config/jgo.conf).",
                     ) from e
                 Path(artifact.cached_path).unlink(missing_ok=True)  # half a file would be taken for the whole
         check_jar(jar, target, hint="The repository served another file than the one kmirror was built with.")
+
+
+def _root(error: BaseException) -> str:
+    """What happened at the bottom, in one line: HTTP libraries wrap "connection refused" three times."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _maven(repository: Path, progress: Callable[..., Any]) -> Any:
