@@ -49,7 +49,9 @@ class Stage:
             _end(process, first=signal.SIGINT)
             return
         except KeyboardInterrupt:
-            _end(process, first=signal.SIGINT)
+            # It may have begun a moment ago, too early to answer Ctrl-C decently. The view hides the cursor.
+            _end(process, first=signal.SIGTERM)
+            self._console.show_cursor()
             raise
         raise KmirrorError(f"`kmirror {shlex.join(words)}` ended before its time, with exit code {code}")
 
