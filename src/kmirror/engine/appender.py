@@ -60,8 +60,12 @@ class Appender:
         """
         if self.broken:
             return False
-        sure = self._known and now_s - self._last_ack_s < _STATE_MAY_BE_GONE_S
+        sure = self._known and not self.is_stale(now_s)
         return len(self.in_flight) < (depth if sure else 1)
+
+    def is_stale(self, now_s: float) -> bool:
+        """So long without an append that the broker may have forgotten our producer id."""
+        return now_s - self._last_ack_s >= _STATE_MAY_BE_GONE_S
 
     def send(self, step: Append) -> int:
         """The sequence for `step`, which is in flight from now on; its base must be `next_offset`."""

@@ -120,6 +120,11 @@ class PartitionCopy:
         self.ending = None
         self.drop_queue()
 
+    def close_when_idle(self) -> None:
+        """A partition that was idle for long is opened anew: the broker may have forgotten our producer meanwhile."""
+        if self.is_open and self.drained and self.appender.is_stale(time.monotonic()):
+            self.closed()
+
     def copied(self, step: Append) -> None:
         self.copied_bytes += len(step.batch)
         self.copied_records += step.count

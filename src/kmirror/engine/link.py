@@ -77,7 +77,7 @@ class LinkEngine:
         self.destination_metadata.mark_stale()
 
     def _reconcile(self, mirror: MirrorCopy) -> None:
-        wanted = mirror.mirror.state in LIVE and mirror.error is None
+        wanted = mirror.mirror.state in LIVE and mirror.error is None and not mirror.ending
         stop = mirror.mirror.stop
         if mirror.mirror.state is MirrorState.PENDING_STOPPED and stop:
             wanted = wanted and stop.event is not Event.FAILOVER
@@ -177,6 +177,7 @@ class LinkEngine:
         for mirror in list(self.mirrors.values()):
             self._look_at_topics(mirror)
             for copy in mirror.partitions.values():
+                copy.close_when_idle()
                 self._open_when_due(mirror, copy)
                 node = self._source.leader(copy.source_topic, copy.partition)
                 if mirror.running and node is not None and node not in self._fetchers:
@@ -326,12 +327,11 @@ class LinkEngine:
     async def _finish(self, mirror: MirrorCopy) -> None:
         """Ends a promote once its targets are reached, a failover at once."""
         topic = mirror.mirror.topic
-        reached = False
         while mirror.mirror.state is MirrorState.PENDING_STOPPED:
             stop = mirror.mirror.stop
             failover = stop is not None and stop.event is Event.FAILOVER
-            if failover or reached or (mirror.running and mirror.at_targets):
-                reached = True
+            if failover or mirror.ending or (mirror.running and mirror.at_targets):
+                mirror.ending = True
                 if mirror.running:
                     mirror.halt()
                 if mirror.drained:

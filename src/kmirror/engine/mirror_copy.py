@@ -8,6 +8,7 @@ from kmirror.engine.copy import PartitionCopy
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState
 from kmirror.model.status import MirrorStatus, PartitionState, Trouble
+from kmirror.wire.errors import UNKNOWN_TOPIC_OR_PARTITION
 from kmirror.wire.rpc import TopicMetadata
 from kmirror.wire.topic_id import topic_id_bytes, topic_id_text
 
@@ -16,7 +17,10 @@ _SUSPECT_S: Final = 3.0  # one broker's metadata may be old: a topic id must dif
 
 
 class MirrorCopy:
-    """`running` says whether it copies; `error` why it never will again."""
+    """`running` says whether it copies; `error` why it never will again.
+
+    `finishing`: a promote or failover is watched over. `ending`: it is reached, nothing may be appended ever again.
+    """
 
     def __init__(self, mirror: Mirror, budget: Budget) -> None:
         self.mirror = mirror
@@ -25,6 +29,7 @@ class MirrorCopy:
         self.error: MirrorError | None = mirror.error
         self.trouble: Trouble | None = None
         self.finishing = False
+        self.ending = False
         self.growing = False
         self._budget = budget
         self._suspected: dict[str, float] = {}
@@ -105,7 +110,7 @@ class MirrorCopy:
 
     @staticmethod
     def _gone(topic: TopicMetadata | None, name: str, side: str) -> str | None:
-        if topic is not None and topic.error == 0:
+        if topic is not None and topic.error != UNKNOWN_TOPIC_OR_PARTITION:
             return None
         return f'{side} topic "{name}" does not exist'
 
