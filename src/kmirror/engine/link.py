@@ -109,8 +109,7 @@ class LinkEngine:
             for mirror in self.mirrors.values():
                 mirror.halt()
             async with asyncio.timeout(_DRAIN_S):
-                while not all(mirror.drained for mirror in self.mirrors.values()) and self._fault is None:
-                    await asyncio.sleep(_TICK_S)  # the end of a run is not worth an event
+                await self._all_drained()
         except TimeoutError:
             log.warning("stopping with batches in flight: the next run reads where the log ends")
         finally:
@@ -122,6 +121,10 @@ class LinkEngine:
             raise self._fault
 
     async def _drained(self) -> None:
+        while not all(mirror.drained for mirror in self.mirrors.values()) and self._fault is None:  # noqa: ASYNC110
+            await asyncio.sleep(_TICK_S)
+
+    async def _all_drained(self) -> None:
         while not all(mirror.drained for mirror in self.mirrors.values()) and self._fault is None:  # noqa: ASYNC110
             await asyncio.sleep(_TICK_S)
 
