@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kmirror.cli.live_text import duration
+from kmirror.cli.live_text import since
 from kmirror.cli.options import LinkOpt, OutputOpt, TopicArg, complete_links
 from kmirror.cli.output import Format, Row, note, print_rows, rows_of, say
 from kmirror.errors import UsageError
@@ -46,6 +46,8 @@ def list_(
     print_rows(rows, columns, output)
     for name in found.idle:
         warn_idle(name, rows)
+    for name in found.silent:
+        warn_silent(name, rows)
 
 
 def describe(
@@ -85,15 +87,25 @@ def describe(
             say(line)
     if found.idle:
         warn_idle(link, rows)
+    if found.silent:
+        warn_silent(link, rows)
 
 
 def warn_idle(link: str, rows: Sequence[Row]) -> None:
     """Nothing is copied, and the lags are as old as the last runner."""
+    told = f'Warning: no runner of link "{link}" runs, nothing is copied{_age(link, rows)}.'
+    note(f"{told} Start it with `kmirror link start {link}`.")
+
+
+def warn_silent(link: str, rows: Sequence[Row]) -> None:
+    """The runner is alive, but frozen or stuck."""
+    told = f'Warning: the runner of link "{link}" does not answer{_age(link, rows)}.'
+    note(f"{told} See `kmirror link logs {link}`.")
+
+
+def _age(link: str, rows: Sequence[Row]) -> str:
     ages = [row["status_age_ms"] for row in rows if row["link_name"] == link and row["status_age_ms"] >= 0]
-    old = f"; what is shown was seen {duration(min(ages) // 1000 * 1000)} ago" if ages else ""
-    note(
-        f'Warning: no runner of link "{link}" runs, nothing is copied{old}. Start it with `kmirror link start {link}`.'
-    )
+    return f"; what is shown was seen {since(min(ages))} ago" if ages else ""
 
 
 def _faults(rows: Sequence[Row]) -> Iterable[str]:

@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from kmirror.cli.live_text import megabytes, since
-from kmirror.cli.mirror_show import warn_idle
+from kmirror.cli.mirror_show import warn_idle, warn_silent
 from kmirror.cli.options import OutputOpt
 from kmirror.cli.output import Format, cell, out, print_document, print_rows, rows_of, say
 
@@ -62,3 +62,5 @@ def _print_link(link: "LinkOverview") -> None:
             say(f"  {row['mirror_topic_name']}: {row['mirror_topic_error']}: {row['mirror_topic_error_message']}")
     if link.idle:
         warn_idle(link.link_name, rows)
+    if link.silent:
+        warn_silent(link.link_name, rows)
