@@ -8,6 +8,7 @@ from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
 from kmirror.engine.steps import Append, Fill, Step, Stop
+from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.status import PartitionState, PartitionStatus, Trouble
 from kmirror.wire.topic_id import topic_id_bytes
@@ -204,4 +205,4 @@ def refusal(step: Step) -> MirrorError | None:
         return MirrorError(step.code, step.message, offset=step.base)
     what = step.gap if isinstance(step, Fill) else step.form
     message = f"offset {step.base} of the source holds {what}, which this version of kmirror does not copy"
-    return MirrorError("UNSUPPORTED_LOG_CONTENT", message, offset=step.base)
+    return MirrorError(Failure.UNSUPPORTED_LOG_CONTENT, message, offset=step.base)

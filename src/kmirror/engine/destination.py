@@ -13,6 +13,7 @@ from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import DATA_EPOCH
 from kmirror.errors import ClusterError
+from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
 from kmirror.wire import batch as wire
 from kmirror.wire import produce as wire_produce
@@ -189,7 +190,7 @@ class DestinationProducer:
         elif verdict is Verdict.MISPLACED:
             place = f"the batch for offset {sent.step.base} landed at {base_offset}"
             message = f"{place}: somebody else writes to the mirror topic"
-            self._on_end(copy, MirrorError("FOREIGN_WRITER", message, copy.partition, sent.step.base))
+            self._on_end(copy, MirrorError(Failure.FOREIGN_WRITER, message, copy.partition, sent.step.base))
         elif not was_broken and error is not None:
             self._refused(copy, sent, code, error)
         if not copy.appender.in_flight:
@@ -203,4 +204,4 @@ class DestinationProducer:
         else:
             at = sent.step.base
             message = f"the destination refuses the batch of offsets {at} to {sent.step.end - 1}: {error.message}"
-            self._on_end(copy, MirrorError("DESTINATION_REFUSED", message, copy.partition, at))
+            self._on_end(copy, MirrorError(Failure.DESTINATION_REFUSED, message, copy.partition, at))

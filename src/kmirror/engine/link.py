@@ -120,10 +120,6 @@ class LinkEngine:
         if self._fault:
             raise self._fault
 
-    async def _drained(self) -> None:
-        while not all(mirror.drained for mirror in self.mirrors.values()) and self._fault is None:  # noqa: ASYNC110
-            await asyncio.sleep(_TICK_S)
-
     async def _all_drained(self) -> None:
         while not all(mirror.drained for mirror in self.mirrors.values()) and self._fault is None:  # noqa: ASYNC110
             await asyncio.sleep(_TICK_S)

@@ -5,6 +5,7 @@ from typing import Final
 
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
+from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState
 from kmirror.model.status import MirrorStatus, PartitionState, Trouble
@@ -75,11 +76,11 @@ class MirrorCopy:
     ) -> MirrorError | None:
         """Why the mirror has to end, by the topics' metadata: only what has held for long enough."""
         seen = {
-            "SOURCE_TOPIC_ID_CHANGED": self._other(source, self.mirror.source_topic_id),
-            "DESTINATION_TOPIC_ID_CHANGED": self._other(destination, self.mirror.destination_topic_id),
-            "SOURCE_PARTITIONS_DECREASED": self._fewer(source),
-            "SOURCE_TOPIC_MAY_BE_DELETED": self._gone(source, self.mirror.source_topic, "source"),
-            "DESTINATION_TOPIC_MAY_BE_DELETED": self._gone(destination, self.mirror.topic, "destination"),
+            Failure.SOURCE_TOPIC_ID_CHANGED: self._other(source, self.mirror.source_topic_id),
+            Failure.DESTINATION_TOPIC_ID_CHANGED: self._other(destination, self.mirror.destination_topic_id),
+            Failure.SOURCE_PARTITIONS_DECREASED: self._fewer(source),
+            Failure.SOURCE_TOPIC_MAY_BE_DELETED: self._gone(source, self.mirror.source_topic, "source"),
+            Failure.DESTINATION_TOPIC_MAY_BE_DELETED: self._gone(destination, self.mirror.topic, "destination"),
         }
         now = time.monotonic()
         for code, message in seen.items():

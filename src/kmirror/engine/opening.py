@@ -9,6 +9,7 @@ from typing import Final
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.tail import compare_tail
 from kmirror.errors import ClusterError
+from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
 from kmirror.wire import batch as wire
 from kmirror.wire import fetch as wire_fetch
@@ -100,7 +101,7 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> None:
             f"the mirror's log end {end} is beyond the source's {source_end}: "
             "the source lost records, or somebody else wrote to the mirror"
         )
-        raise Broken(MirrorError("UNEXPECTED_TRUNCATION", message, copy.partition, source_end))
+        raise Broken(MirrorError(Failure.UNEXPECTED_TRUNCATION, message, copy.partition, source_end))
     tail = await _last_batch(copy, sides.destination, end)
     if tail is None or source_start >= end:
         return  # nothing left to compare: retention took it at one side
@@ -110,13 +111,15 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> None:
     try:
         difference = compare_tail(tail, batches)
     except ValueError as e:
-        raise Broken(MirrorError("CORRUPT_BATCH", f"the tail check can't read it: {e}", copy.partition, first)) from e
+        raise Broken(
+            MirrorError(Failure.CORRUPT_BATCH, f"the tail check can't read it: {e}", copy.partition, first)
+        ) from e
     if difference:
         message = (
             f"the mirror's record at offset {difference.offset} is not the source's ({difference.what}): "
             "somebody else wrote to the mirror topic"
         )
-        raise Broken(MirrorError("FOREIGN_WRITER", message, copy.partition, difference.offset))
+        raise Broken(MirrorError(Failure.FOREIGN_WRITER, message, copy.partition, difference.offset))
 
 
 @contextmanager

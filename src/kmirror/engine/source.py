@@ -13,6 +13,7 @@ from kmirror.engine.opening import fetch_version
 from kmirror.engine.steps import Append
 from kmirror.engine.translate import translate
 from kmirror.errors import ClusterError
+from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
 from kmirror.model.settings import LinkSettings
 from kmirror.wire import batch as wire
@@ -166,13 +167,13 @@ class SourceFetcher:
             message = (
                 f"the source does not hold offset {copy.position} (retention overran the mirror, or the log was cut)"
             )
-            self._on_end(copy, MirrorError("SOURCE_OFFSET_OUT_OF_RANGE", message, offset=copy.position))
+            self._on_end(copy, MirrorError(Failure.SOURCE_OFFSET_OUT_OF_RANGE, message, offset=copy.position))
         elif code == CORRUPT_MESSAGE:
             message = f"the source's broker finds its own log damaged at offset {copy.position}"
-            self._on_end(copy, MirrorError("CORRUPT_BATCH", message, offset=copy.position))
+            self._on_end(copy, MirrorError(Failure.CORRUPT_BATCH, message, offset=copy.position))
         elif is_retriable(code) or is_authorization(code):
             copy.in_trouble(error, at_source=True)
             copy.retry_fetch_at = time.monotonic() + _RETRY_S
             self._on_stale()
         else:
-            self._on_end(copy, MirrorError("SOURCE_REFUSED", str(error), offset=copy.position))
+            self._on_end(copy, MirrorError(Failure.SOURCE_REFUSED, str(error), offset=copy.position))

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
+from kmirror.model.failures import Failure
 from kmirror.wire import batch as wire
 from kmirror.wire.batch import BatchHeader, RawBatch
 
@@ -24,14 +25,14 @@ def translate(records: memoryview, position: int, aborted: Sequence[tuple[int, i
                     return
                 position = step.base + step.count
     except (ValueError, struct.error) as e:
-        yield Stop(position, "CORRUPT_BATCH", f"the source's log can't be read at offset {position}: {e}")
+        yield Stop(position, Failure.CORRUPT_BATCH, f"the source's log can't be read at offset {position}: {e}")
 
 
 def _batch_steps(
     raw: RawBatch, position: int, open_aborted: list[tuple[int, int]], aborting: set[int]
 ) -> Iterator[Step]:
     if raw.magic > 2:
-        yield Stop(raw.base_offset, "UNSUPPORTED_MESSAGE_FORMAT", f"message format v{raw.magic} is not known")
+        yield Stop(raw.base_offset, Failure.UNSUPPORTED_MESSAGE_FORMAT, f"message format v{raw.magic} is not known")
         return
     if raw.magic < 2:
         yield from _old_format_steps(raw, position)
@@ -41,7 +42,9 @@ def _batch_steps(
         return
     if not wire.is_intact(raw.data):
         place = f"offsets {header.base_offset} to {header.last_offset}"
-        yield Stop(max(position, header.base_offset), "CORRUPT_BATCH", f"the checksum of the batch at {place} is wrong")
+        yield Stop(
+            max(position, header.base_offset), Failure.CORRUPT_BATCH, f"the checksum of the batch at {place} is wrong"
+        )
         return
     yield from _hole(position, header.base_offset)
     first = max(position, header.base_offset)
