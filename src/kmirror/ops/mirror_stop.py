@@ -68,12 +68,13 @@ def begin_failover(home: Home, link: str, topics: Sequence[str], *, dry_run: boo
         known = last_known_ends(seen, mirror)
         if known.as_of_ms is not None:
             as_of_ms[topic] = known.as_of_ms
+        reached = _reached(seen, mirror)
         state = mirror.state
         if not dry_run:
             state = _request(store, link, topic, StopRequest(Event.FAILOVER))
         return tuple(
             replace(row, records_left_behind=row.partition_mirror_lag)
-            for row in rows(mirror, known.ends, _reached(seen, mirror), state)
+            for row in rows(mirror, known.ends, reached, state)
         )
 
     outcomes = each_topic(topics, act)
