@@ -99,14 +99,9 @@ def test_the_demo_mirrors_promotes_and_finds_both_sides_equal(folder, begun):
     "moment",
     [
         "Starting Apache Kafka",
-        "An ordinary producer",
-        "$ kmirror link create",
         "$ kmirror mirror create",
-        "Live, for",
         "orders: ACTIVE, lag",
         "$ kmirror mirror promote",
-        "Are both sides equal",
-        "$ kmirror link delete",
     ],
 )
 def test_ctrl_c_at_any_moment_leaves_nothing(folder, begun, moment):
