@@ -34,3 +34,22 @@ def skip_tags(data: bytes | bytearray | memoryview, position: int) -> int:
         size, position = read_unsigned(data, position)
         position += size
     return position
+
+
+def encode_signed(value: int) -> bytes:
+    """Zigzag, as inside records: small numbers of either sign are short."""
+    return encode_unsigned((value << 1) ^ (value >> 63))
+
+
+def read_signed(data: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
+    """(value, position behind it) of up to 64 bits; raises IndexError at the end of data, ValueError over ten bytes."""
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), position
+        shift += 7
+        if shift > 63:
+            raise ValueError("a variable-length integer of more than ten bytes")

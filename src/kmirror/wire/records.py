@@ -1,0 +1,101 @@
+"""Records taken out of a batch and written into another: the slow path, for batches that can't go as they are.
+
+Key, value and headers of a record stay the very bytes that they were; only its length, timestamp delta and offset delta
+are written anew (org.apache.kafka.common.record.DefaultRecord).
+"""
+
+import gzip
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from crc32c import crc32c
+from kafka import codec as kafka_codec
+
+from kmirror.wire import batch as wire
+from kmirror.wire.varint import encode_signed, read_signed
+
+_TAIL: Final = struct.Struct(">hiqqqhii")  # the header from the attributes on
+_HEAD: Final = struct.Struct(">qiibI")
+_GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
+
+
+class RawRecord(NamedTuple):
+    """`body` is key, value and headers as in the log; `timestamp` in ms since the epoch."""
+
+    offset: int
+    timestamp: int
+    body: bytes
+
+
+def read_records(batch: memoryview) -> list[RawRecord]:
+    """The records of one v2 data batch with the timestamps that readers see. Raises ValueError for damaged bytes."""
+    header = wire.header(batch)
+    try:
+        payload = _decompress(header.attributes & wire.COMPRESSION, batch[wire.HEADER_BYTES :])
+        append_time = header.max_timestamp if header.attributes & wire.LOG_APPEND_TIME else None
+        out = []
+        position = 0
+        for _ in range(header.record_count):
+            size, position = read_signed(payload, position)
+            end = position + size
+            delta, position = read_signed(payload, position + 1)  # behind the unused attributes
+            offset, position = read_signed(payload, position)
+            if not position <= end <= len(payload):
+                raise ValueError("a record is longer than its batch")
+            timestamp = header.base_timestamp + delta if append_time is None else append_time
+            out.append(RawRecord(header.base_offset + offset, timestamp, bytes(payload[position:end])))
+            position = end
+    except Exception as e:  # each codec has errors of its own
+        raise ValueError(f"unreadable batch at offset {header.base_offset}: {type(e).__name__}: {e}") from e
+    return out
+
+
+def raw_record(record: wire.Record) -> RawRecord:
+    """A decoded record (of format v0 or v1, which has no headers) in the bytes of v2."""
+    parts = [_bytes(record.key), _bytes(record.value), encode_signed(len(record.headers))]
+    for name, value in record.headers:
+        parts += [_bytes(name.encode()), _bytes(value)]
+    return RawRecord(record.offset, record.timestamp, b"".join(parts))
+
+
+def write_batch(records: Sequence[RawRecord], codec: int) -> memoryview:
+    """A v2 batch of these records at neighbouring offsets, from base offset 0; to be stamped before it is sent."""
+    base = records[0].timestamp
+    parts = []
+    for index, record in enumerate(records):
+        content = b"\0" + encode_signed(record.timestamp - base) + encode_signed(index) + record.body
+        parts += [encode_signed(len(content)), content]
+    payload = _compress(codec, b"".join(parts))
+    latest = max(record.timestamp for record in records)
+    count = len(records)
+    tail = _TAIL.pack(codec, count - 1, base, latest, -1, -1, -1, count) + payload
+    return memoryview(bytearray(_HEAD.pack(0, len(tail) + 9, -1, 2, crc32c(tail)) + tail))
+
+
+def _bytes(value: bytes | None) -> bytes:
+    return encode_signed(-1) if value is None else encode_signed(len(value)) + value
+
+
+def _decompress(codec: int, payload: memoryview) -> memoryview | bytes:
+    if codec == _GZIP:
+        return gzip.decompress(payload)
+    if codec == _SNAPPY:
+        return bytes(kafka_codec.snappy_decode(bytes(payload)))
+    if codec == _LZ4:
+        return bytes(kafka_codec.lz4_decode(bytes(payload)))
+    if codec == _ZSTD:
+        return bytes(kafka_codec.zstd_decode(bytes(payload)))
+    if codec:
+        raise ValueError(f"unknown compression codec {codec}")
+    return payload
+
+
+def _compress(codec: int, payload: bytes) -> bytes:
+    if codec == _GZIP:
+        return gzip.compress(payload, compresslevel=6)
+    if codec == _SNAPPY:
+        return bytes(kafka_codec.snappy_encode(payload))
+    if codec == _LZ4:
+        return bytes(kafka_codec.lz4_encode(payload))
+    return bytes(kafka_codec.zstd_encode(payload)) if codec == _ZSTD else payload
