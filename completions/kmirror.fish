@@ -1,0 +1,1 @@
+complete --command kmirror --no-files --arguments "(env _KMIRROR_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) kmirror)" --condition "env _KMIRROR_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) kmirror"

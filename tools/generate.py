@@ -10,8 +10,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from kmirror.model.settings import SETTINGS
+
 ROOT = Path(__file__).resolve().parent.parent
 COMPLETIONS = {"bash": "kmirror.bash", "zsh": "_kmirror", "fish": "kmirror.fish"}
+ZSH_FIRST_USE = """
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+  _kmirror_completion "$@"
+else
+  compdef _kmirror_completion kmirror
+fi
+"""
+"""Found in fpath, the file runs at the first completion and must answer that one too."""
 
 
 def main(arguments: list[str]) -> int:
@@ -34,12 +44,24 @@ def generated(wanted: set[str]) -> Iterator[tuple[str, str]]:
     if "completions" in wanted:
         for shell, name in COMPLETIONS.items():
             text = output([sys.executable, "-m", "kmirror"], {"_KMIRROR_COMPLETE": f"source_{shell}"})
+            if shell == "zsh":
+                text = text.replace("\ncompdef _kmirror_completion kmirror\n", ZSH_FIRST_USE)
             yield f"completions/{name}", text.strip() + "\n"
     if "docs" in wanted:
         words = ["kmirror.cli.app", "utils", "docs", "--name", "kmirror", "--title", "Commands"]
         text = output([sys.executable, "-m", "typer", *words], {})
         note = "<!-- Made by `make docs` from the commands' own help. -->\n\n"
-        yield "docs/commands.md", note + text.strip() + "\n"
+        yield "docs/commands.md", note + text.strip() + "\n\n" + settings_section()
+
+
+def settings_section() -> str:
+    """What `--config` of a link may hold, from the registry of it."""
+    rows = [f"| `{key}` | {s.meaning} | {f'`{s.default}`' if s.default else ''} |" for key, s in SETTINGS.items()]
+    return (
+        "## Configurations of a link\n\n"
+        "For `kmirror link create --config`: a comma list, or a file with one `key=value` a line.\n\n"
+        "| key | meaning | default |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
+    )
 
 
 def output(command: list[str], environment: dict[str, str]) -> str:
