@@ -6,7 +6,7 @@ import pytest
 
 from kmirror.cli.live_plain import EVERY_MS, PlainLines
 from kmirror.cli.live_rows import History, PartitionRow, link_notes, mirror_rows, notes, partition_rows, worst
-from kmirror.cli.live_text import count, duration, megabytes, ranges, rate, since, sparkline
+from kmirror.cli.live_text import count, duration, ranges, rate, since, sparkline, throughput
 from kmirror.model.link import GapFill, Link
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
@@ -57,7 +57,7 @@ def test_numbers_and_rates():
     assert count(1234567, grouped=False) == "1234567"
     assert count(None) == "-"
     assert (rate(None), rate(0), rate(0.33), rate(12345.6)) == ("-", "0/s", "0.3/s", "12,346/s")
-    assert megabytes(1_250_000) == "1.2 MB/s"
+    assert [throughput(r) for r in (0, 8_400, 1_250_000, 3e9)] == ["0.0 MB/s", "8.4 kB/s", "1.2 MB/s", "3,000.0 MB/s"]
     assert (since(12_999), since(61_000)) == ("12 s", "1 min 1 s")
 
 

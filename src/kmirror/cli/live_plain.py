@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from kmirror.cli.live_rows import History, MirrorRow, Note, link_notes, mirror_rows, notes
-from kmirror.cli.live_text import count, duration, megabytes, rate
+from kmirror.cli.live_text import count, duration, rate, throughput
 from kmirror.model.link import Link
 from kmirror.model.status import LinkStatus
 
@@ -50,5 +50,5 @@ def _row_line(row: MirrorRow) -> str:
     if row.lag is not None:
         parts.append(f"lag {count(row.lag)} records ({duration(row.lag_ms)})")
     if row.records_per_s is not None and row.bytes_per_s is not None:
-        parts.append(f"{rate(row.records_per_s)}, {megabytes(row.bytes_per_s)}")
+        parts.append(f"{rate(row.records_per_s)}, {throughput(row.bytes_per_s)}")
     return ", ".join(parts)

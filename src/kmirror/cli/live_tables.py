@@ -21,7 +21,7 @@ from kmirror.cli.live_rows import (
     shown_state,
     worst,
 )
-from kmirror.cli.live_text import UNKNOWN, count, duration, megabytes, rate, sparkline
+from kmirror.cli.live_text import UNKNOWN, count, duration, rate, sparkline, throughput
 from kmirror.model.link import Link
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkStatus, PartitionState
@@ -67,7 +67,7 @@ def topic_view(
         (topic, "bold"),
         "  ",
         _state(shown_state(mirror, seen)),
-        f"  {rate(seen.records_per_s)}  {megabytes(seen.bytes_per_s)}" if seen else "",
+        f"  {rate(seen.records_per_s)}  {throughput(seen.bytes_per_s)}" if seen else "",
         (f"  link {link.name}, source topic {mirror.source_topic}", "dim"),
     )
     parts: list[RenderableType] = [title, Text(), _fitting(console, lambda fit: _partition_table(shown, fit))]
@@ -89,7 +89,7 @@ def link_view(
         (link.name, "bold"),
         "  ",
         _state(status.state) if status else UNKNOWN,
-        f"  {megabytes(total)}" if status else "",
+        f"  {throughput(total)}" if status else "",
         (f"  {link.source_cluster_id} to {link.destination_cluster_id}", "dim"),
     )
     ascii_only = console.options.ascii_only

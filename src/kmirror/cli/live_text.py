@@ -48,8 +48,9 @@ def rate(per_second: float | None) -> str:
     return f"{per_second:,.0f}/s"
 
 
-def megabytes(bytes_per_s: float) -> str:
-    return f"{bytes_per_s / 1e6:,.1f} MB/s"
+def throughput(bytes_per_s: float) -> str:
+    """Slow ones in kB: a topic of a few records a second is not dead."""
+    return f"{bytes_per_s / 1e3:.1f} kB/s" if 0 < bytes_per_s < 1e5 else f"{bytes_per_s / 1e6:,.1f} MB/s"
 
 
 def sparkline(values: Sequence[float], width: int, *, ascii_only: bool = False) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 from rich.text import Text
 
-from kmirror.cli.live_text import megabytes, since
+from kmirror.cli.live_text import since, throughput
 from kmirror.cli.mirror_show import warn_idle, warn_silent
 from kmirror.cli.options import OutputOpt
 from kmirror.cli.output import Format, cell, out, print_document, print_rows, rows_of, say
@@ -47,7 +47,7 @@ def status(output: OutputOpt = Format.HUMAN) -> None:
 def _print_link(link: "LinkOverview") -> None:
     runner = "no runner"
     if link.runner_pid is not None:
-        runner = f"runner pid {link.runner_pid}, up {since(link.runner_uptime_ms or 0)}, {megabytes(link.bytes_per_s)}"
+        runner = f"runner pid {link.runner_pid}, up {since(link.runner_uptime_ms or 0)}, {throughput(link.bytes_per_s)}"
     head = Text.assemble((link.link_name, "bold"), "  ", cell("state", link.state), f"  {runner}")
     out().print(head, soft_wrap=True)
     if link.error_message:
