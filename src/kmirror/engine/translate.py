@@ -32,19 +32,23 @@ def _batch_steps(
     raw: RawBatch, position: int, open_aborted: list[tuple[int, int]], aborting: set[int]
 ) -> Iterator[Step]:
     if raw.magic > 2:
-        yield Stop(raw.base_offset, Failure.UNSUPPORTED_MESSAGE_FORMAT, f"message format v{raw.magic} is not known")
+        yield Stop(
+            max(position, raw.base_offset),
+            Failure.UNSUPPORTED_MESSAGE_FORMAT,
+            f"message format v{raw.magic} is not known",
+        )
         return
     if raw.magic < 2:
         yield from _old_format_steps(raw, position)
         return
     header = wire.header(raw.data)
-    if header.last_offset < position:
-        return
     if not wire.is_intact(raw.data):
         place = f"offsets {header.base_offset} to {header.last_offset}"
         yield Stop(
             max(position, header.base_offset), Failure.CORRUPT_BATCH, f"the checksum of the batch at {place} is wrong"
         )
+        return
+    if header.last_offset < position:
         return
     yield from _hole(position, header.base_offset)
     first = max(position, header.base_offset)
