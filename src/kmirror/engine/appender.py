@@ -76,6 +76,12 @@ class Appender:
         self._sequence = (self._sequence + step.count) % SEQUENCES
         return sent.sequence
 
+    def filled(self, log_end: int, now_s: float) -> None:
+        """Markers took the offsets up to `log_end`: they have no sequence, the next batch's stays as it is."""
+        assert not self.in_flight
+        self.log_end = self.next_offset = log_end
+        self._last_ack_s = now_s
+
     def settle(self, error: int, base_offset: int, now_s: float) -> tuple[Sent, Verdict]:
         """The answer for the oldest batch in flight. A deduplicated one carries its old offset: the right one."""
         sent = self.in_flight.popleft()

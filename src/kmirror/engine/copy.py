@@ -7,12 +7,13 @@ from typing import Final
 from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
-from kmirror.engine.steps import Append, Fill, Step, Stop
+from kmirror.engine.steps import Append, Fill, Gap, Stop
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.status import PartitionState, PartitionStatus, Trouble
 from kmirror.wire.topic_id import topic_id_bytes
 
+_MOST_STEPS: Final = 2000
 _SHOWN_AFTER_MS: Final = 2000  # a leader that moves is not yet a trouble to tell of
 
 
@@ -23,6 +24,8 @@ def now_ms() -> int:
 class PartitionCopy:
     """State of one partition, changed by its opener, its source's fetcher and its destination's producer alone.
 
+    `marking`: a marker request is on its way. `in_doubt`: something was on its way when its connection broke;
+    `marker_in_doubt`: it was a marker, sent with this run token.
     `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
     under way meanwhile is dropped.
     """
@@ -35,12 +38,14 @@ class PartitionCopy:
         self.partition = partition
         self.appender = Appender()
         self.is_open = False
+        self.marking = False
         self.in_doubt = False
+        self.marker_in_doubt: int | None = None
         self.generation = 0
         self.position = 0
         self.limit: int | None = None
         self.node = -1
-        self.ending: Step | None = None
+        self.ending: Stop | None = None
         self.fetch_bytes = 0
         self.source_end: int | None = None
         self.fetched_ms: int | None = None
@@ -50,7 +55,7 @@ class PartitionCopy:
         self.retry_fetch_at = 0.0
         self.copied_bytes = 0
         self.copied_records = 0
-        self._queue: deque[Append] = deque()
+        self._queue: deque[Append | Fill] = deque()
         self._queue_bytes = 0
         self._budget = budget
         self._last_timestamp: int | None = None
@@ -74,21 +79,41 @@ class PartitionCopy:
 
     def is_full(self, most_bytes: int) -> bool:
         """Enough waits to be sent: no more is fetched until acks make room."""
-        return self._queue_bytes >= most_bytes
+        return self._queue_bytes >= most_bytes or len(self._queue) >= _MOST_STEPS
 
-    def enqueue(self, step: Append) -> None:
-        """Takes a batch that the budget already counts."""
-        self._queue.append(step)
-        self._queue_bytes += len(step.batch)
+    def enqueue(self, step: Append | Fill) -> None:
+        """Takes a step whose bytes the budget already counts. Neighbouring gaps become one: one request fills them."""
+        last = self._queue[-1] if self._queue else None
+        if isinstance(step, Fill) and isinstance(last, Fill):
+            self._queue[-1] = Fill(last.base, last.count + step.count, last.gap)
+        else:
+            self._queue.append(step)
+        self._queue_bytes += step.size
         self.position = step.end
 
-    def next_step(self) -> Append | None:
+    def next_step(self) -> Append | Fill | None:
         return self._queue[0] if self._queue else None
 
     def take(self) -> Append:
+        """The next step, which is an Append; it is on its way from now on."""
         step = self._queue.popleft()
-        self._queue_bytes -= len(step.batch)
+        assert isinstance(step, Append)
+        self._queue_bytes -= step.size
         return step
+
+    def filled(self, log_end: int) -> None:
+        """Markers took all offsets below `log_end`; of the gap what is left stays the next step."""
+        self.appender.filled(log_end, time.monotonic())
+        self.marking = False
+        self.in_doubt = False
+        self.backoff.reset()
+        gap = self._queue[0]
+        assert isinstance(gap, Fill)
+        if log_end < gap.end:
+            self._queue[0] = Fill(log_end, gap.end - log_end, gap.gap)
+        else:
+            self._queue.popleft()
+            self._mark_caught_up(log_end)
 
     def drop_queue(self) -> None:
         """Forgets what is fetched and not sent: it is fetched again from the log end."""
@@ -102,8 +127,8 @@ class PartitionCopy:
         self.limit = limit
         while self._queue and self._queue[-1].base >= limit:
             step = self._queue.pop()
-            self._queue_bytes -= len(step.batch)
-            self._budget.release(len(step.batch))
+            self._queue_bytes -= step.size
+            self._budget.release(step.size)
             self.position = step.base
 
     def opened(self, node: int, log_end: int, last_sequence: int | None) -> None:
@@ -132,12 +157,20 @@ class PartitionCopy:
         self._last_timestamp = step.max_timestamp
         self.in_doubt = False
         self.backoff.reset()
-        if self.source_end is not None and step.end >= self.source_end:
+        self._mark_caught_up(step.end)
+
+    def _mark_caught_up(self, log_end: int) -> None:
+        if self.source_end is not None and log_end >= self.source_end:
             self._caught_up_ms = now_ms()
 
     @property
+    def busy(self) -> bool:
+        """Something is on its way to the destination."""
+        return bool(self.appender.in_flight) or self.marking
+
+    @property
     def drained(self) -> bool:
-        return not self.appender.in_flight and not self._queue
+        return not self.busy and not self._queue
 
     @property
     def at_limit(self) -> bool:
@@ -169,7 +202,7 @@ class PartitionCopy:
         if self.appender.log_end >= self.source_end:
             return 0
         waiting = self._queue[0] if self._queue else None
-        oldest = waiting.base_timestamp if waiting else self._last_timestamp
+        oldest = waiting.base_timestamp if isinstance(waiting, Append) else self._last_timestamp
         since = [stamp for stamp in (oldest, self._caught_up_ms) if stamp is not None]
         return max(0, now_ms() - max(since)) if since else None
 
@@ -197,12 +230,10 @@ class PartitionCopy:
         )
 
 
-def refusal(step: Step) -> MirrorError | None:
-    """Why `step` ends the copy in this version; None for an Append. The partition is filled in by the caller."""
-    if isinstance(step, Append):
-        return None
-    if isinstance(step, Stop):
-        return MirrorError(step.code, step.message, offset=step.base)
-    what = step.gap if isinstance(step, Fill) else step.form
-    message = f"offset {step.base} of the source holds {what}, which this version of kmirror does not copy"
-    return MirrorError(Failure.UNSUPPORTED_LOG_CONTENT, message, offset=step.base)
+def refused_gap(gap: Fill | None, offset: int) -> MirrorError:
+    """The destination does not let kmirror write markers."""
+    what = gap.gap if gap else Gap.HOLE
+    message = (
+        f"offset {offset} of the source holds {what}, and the destination does not let kmirror write a marker there"
+    )
+    return MirrorError(Failure.GAP_NOT_FILLABLE, f"{message}: grant it ALTER on the cluster", offset=offset)

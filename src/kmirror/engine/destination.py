@@ -12,6 +12,7 @@ from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import DATA_EPOCH
+from kmirror.engine.steps import Append
 from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
@@ -132,7 +133,7 @@ class DestinationProducer:
             copy = self._ready.popleft()
             self._is_ready.discard(copy)
             step = copy.next_step()
-            if step is None or copy.node != self._node or not copy.is_open:
+            if not isinstance(step, Append) or copy.marking or copy.node != self._node or not copy.is_open:
                 continue
             if not copy.appender.may_send(now, DEPTH):
                 continue  # its next ack makes it ready again

@@ -1,46 +1,88 @@
-"""The link's producer id and run token, kept by the destination's transaction coordinator.
+"""The link's producer id, run token and lease, kept by the destination's transaction coordinator.
 
 InitProducerId with the link's transactional id gives the same producer id at each start on any host, and an epoch that
-grows by one: the run token. Data batches carry epoch 0 always, so that all runs share one sequence.
+grows by one: the run token. Data batches carry epoch 0 always, so that all runs share one sequence. Markers carry the
+token as coordinator epoch, and are sent only under a lease: within 200 ms of asking whether the token is still ours.
 """
 
 import asyncio
 import logging
+import sys
+import time
 from typing import Final
 
 from kmirror.errors import ClusterError
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
+from kmirror.wire.connection import Connection
 
 log = logging.getLogger(__name__)
 
 DATA_EPOCH: Final = 0
 RENEW_S: Final = 24 * 3600.0
 """The coordinator forgets a transactional id that is idle for 7 days (transactional.id.expiration.ms)."""
+LEASE_S: Final = 0.2
+TAKEOVER_S: Final = 0.5
+"""Longer than a lease: when it is over, no older run sends markers any more."""
+
+
+class Superseded(ClusterError):
+    """The run token is another's: a younger run of this link lives, on this machine or another."""
+
+
+def clock_s() -> float:
+    """A clock that goes on while the machine sleeps: a lease must not survive a suspend."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 class Identity:
     def __init__(self, destination: Cluster, transactional_id: str) -> None:
         self._destination = destination
         self._transactional_id = transactional_id
-        self._renewing = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()  # a renewal of our own must not look like another run
+        self._coordinator: Connection | None = None
         self.producer_id: int | None = None
         self.run_token: int | None = None
 
-    async def renew(self) -> bool:
-        """Takes a new run token; True when the producer id changed. Raises ClusterError."""
-        async with self._renewing:
-            connection = await self._destination.coordinator(self._transactional_id)
-            try:
-                producer_id, token = await rpc.init_producer_id(connection, self._transactional_id)
-            finally:
-                connection.close()
+    async def renew(self, token: int | None = None) -> bool:
+        """Takes a new run token, unless `token` was renewed already; True when the producer id changed.
+
+        Returns when the leases of older runs have ended. Raises ClusterError.
+        """
+        async with self._one_at_a_time:
+            if token is not None and token != self.run_token:
+                return False
+            connection = await self._connection()
+            producer_id, new = await rpc.init_producer_id(connection, self._transactional_id)
             changed = self.producer_id is not None and self.producer_id != producer_id
-            self.producer_id, self.run_token = producer_id, token
-            log.info("producer id %d, run token %d", producer_id, token)
+            await asyncio.sleep(TAKEOVER_S)
+            self.producer_id, self.run_token = producer_id, new
+            log.info("producer id %d, run token %d", producer_id, new)
             return changed
 
+    async def lease(self) -> float:
+        """Until when (by `clock_s`) markers may be sent with the current token. Raises Superseded, ClusterError."""
+        async with self._one_at_a_time:
+            asked = clock_s()
+            connection = await self._connection()
+            try:
+                found = await rpc.transaction_state(connection, self._transactional_id)
+            except ClusterError:
+                connection.close()  # the coordinator may have moved
+                raise
+            if found != (self.producer_id, self.run_token):
+                raise Superseded(
+                    f"another runner took this link over: its run token is {found[1]}, ours {self.run_token}"
+                )
+            return asked + LEASE_S
 
-def is_passing(error: ClusterError) -> bool:
-    """The coordinator moves, loads or is busy with our last request: ask again."""
-    return getattr(error, "retriable", True) and not getattr(error, "fatal_for_link", False)
+    async def _connection(self) -> Connection:
+        if self._coordinator is None or not self._coordinator.alive:
+            self._coordinator = await self._destination.coordinator(self._transactional_id)
+        return self._coordinator
+
+    def close(self) -> None:
+        if self._coordinator is not None:
+            self._coordinator.close()

@@ -13,12 +13,15 @@ from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.destination import DestinationProducer
-from kmirror.engine.identity import RENEW_S, Identity
+from kmirror.engine.gap_filler import GapFiller
+from kmirror.engine.identity import Identity
 from kmirror.engine.metadata import MetadataLoop
 from kmirror.engine.mirror_copy import MirrorCopy
 from kmirror.engine.opening import Broken, Sides, SourceTrouble, open_partition, settle
 from kmirror.engine.recorder import Recorder
 from kmirror.engine.source import SourceFetcher
+from kmirror.engine.steps import Fill
+from kmirror.engine.tenure import Tenure
 from kmirror.errors import ClusterError, KmirrorError
 from kmirror.model.link import Link
 from kmirror.model.mirror import MirrorError
@@ -45,7 +48,7 @@ class LinkEngine:
         self._source = Cluster(link.source_bootstrap, "source", link.source_cluster_id)
         self._destination = Cluster(link.destination_bootstrap, "destination", link.destination_cluster_id)
         self.identity = Identity(self._destination, link.transactional_id)
-        self.identity_trouble: Trouble | None = None
+        self.tenure = Tenure(self.identity, self._on_held, self._close_all)
         age = settings.metadata_max_age_s
         self.source_metadata = MetadataLoop(self._source, lambda: self._topics("source"), age, self._on_metadata)
         self.destination_metadata = MetadataLoop(
@@ -54,6 +57,7 @@ class LinkEngine:
         self.mirrors: dict[str, MirrorCopy] = {}
         self._fetchers: dict[int, SourceFetcher] = {}
         self._producers: dict[int, DestinationProducer] = {}
+        self._gap_fillers: dict[int, GapFiller] = {}
         self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -102,7 +106,7 @@ class LinkEngine:
     async def run(self) -> None:
         """Until `stop`, or until a loop dies: then its exception is raised."""
         asyncio.get_running_loop().set_exception_handler(self._on_stray)
-        for loop in (self.source_metadata.run(), self.destination_metadata.run(), self._keep_identity()):
+        for loop in (self.source_metadata.run(), self.destination_metadata.run(), self.tenure.run()):
             self._start(loop)
         try:
             await self._stopping.wait()
@@ -115,6 +119,7 @@ class LinkEngine:
         finally:
             for task in (*self._tasks, *self._openers.values()):
                 task.cancel()
+            self.identity.close()
             self._source.close()
             self._destination.close()
         if self._fault:
@@ -145,25 +150,16 @@ class LinkEngine:
         self._fault = self._fault or error
         self._stopping.set()
 
-    async def _keep_identity(self) -> None:
-        backoff = Backoff()
-        while True:
-            try:
-                changed = await self.identity.renew()
-            except ClusterError as e:
-                since = self.identity_trouble.since_ms if self.identity_trouble else now_ms()
-                self.identity_trouble = Trouble(f"destination cluster: {e.message}", since, e.code)
-                await asyncio.sleep(backoff.next())
-                continue
-            self.identity_trouble = None
-            backoff.reset()
-            if changed:
-                log.warning("the destination gave another producer id: every partition is opened again")
-                for mirror in self.mirrors.values():
-                    for copy in mirror.partitions.values():
-                        copy.closed()
-            self._on_metadata()
-            await asyncio.sleep(RENEW_S)
+    def _on_held(self, changed: bool) -> None:
+        if changed:
+            log.warning("the destination gave another producer id: every partition is opened again")
+            self._close_all()
+        self._on_metadata()
+
+    def _close_all(self) -> None:
+        for mirror in self.mirrors.values():
+            for copy in mirror.partitions.values():
+                copy.closed()
 
     # --- metadata
 
@@ -226,7 +222,7 @@ class LinkEngine:
             self._settings,
             self._budget,
             assigned=self._assigned,
-            on_ready=lambda copy: self._producer(copy.node).ready(copy),
+            on_ready=self._send_on,
             on_end=self._on_end,
             on_stale=self.source_metadata.mark_stale,
         )
@@ -249,9 +245,33 @@ class LinkEngine:
             self._start(producer.run())
         return self._producers[node]
 
+    def _gap_filler(self, node: int) -> GapFiller:
+        if node not in self._gap_fillers:
+            filler = GapFiller(
+                node,
+                self._destination,
+                self.identity,
+                on_filled=self._on_drained,
+                on_broken=self._on_broken,
+                on_end=self._on_end,
+                on_superseded=lambda _: self.tenure.look(),
+            )
+            self._gap_fillers[node] = filler
+            self._start(filler.run())
+        return self._gap_fillers[node]
+
+    def _send_on(self, copy: PartitionCopy) -> None:
+        """Batches go at once, several in flight; a gap waits until nothing is."""
+        if not copy.is_open:
+            return
+        if not isinstance(copy.next_step(), Fill):
+            self._producer(copy.node).ready(copy)
+        elif not copy.busy:
+            self._gap_filler(copy.node).ready(copy)
+
     def _open_when_due(self, mirror: MirrorCopy, copy: PartitionCopy) -> None:
-        due = mirror.running and not copy.is_open and not copy.appender.in_flight and copy not in self._openers
-        if due and self.identity.producer_id is not None:
+        due = mirror.running and not copy.is_open and not copy.busy and copy not in self._openers
+        if due and self.tenure.held:
             task = asyncio.get_running_loop().create_task(self._open(mirror, copy))
             self._openers[copy] = task
             task.add_done_callback(lambda done: self._opener_done(copy, done))
@@ -261,12 +281,11 @@ class LinkEngine:
         self._on_done(task)
 
     async def _open(self, mirror: MirrorCopy, copy: PartitionCopy) -> None:
-        while mirror.running:
+        while mirror.running and self.tenure.held:
             producer_id = self.identity.producer_id
-            assert producer_id is not None
             try:
                 async with self._opening:
-                    await open_partition(copy, Sides(self._source, self._destination, producer_id))
+                    await open_partition(copy, Sides(self._source, self._destination, self.identity))
             except Broken as e:
                 self._fail(mirror, e.error)
             except ClusterError as e:
@@ -275,7 +294,7 @@ class LinkEngine:
                 await asyncio.sleep(copy.backoff.next())
             else:
                 log.debug("%s: opened at %d", copy.name, copy.appender.log_end)
-                if not mirror.running or producer_id != self.identity.producer_id:
+                if not mirror.running or not self.tenure.held or producer_id != self.identity.producer_id:
                     copy.closed()
                     continue
                 self._on_metadata_of(copy)
@@ -303,6 +322,7 @@ class LinkEngine:
             node = self._source.leader(copy.source_topic, copy.partition)
             if node in self._fetchers:
                 self._fetchers[node].end(copy)
+        self._send_on(copy)
         self._open_when_due(mirror, copy)
 
     # --- endings

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.tail import compare_tail
+from kmirror.engine.identity import Identity
+from kmirror.engine.steps import Step, Stop
+from kmirror.engine.tail import SourceView, compare_tail
+from kmirror.engine.translate import translate
 from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
@@ -21,6 +24,7 @@ from kmirror.wire.fetch import Fetched, FetchPartition
 
 _CHECK_BYTES: Final = 1 << 20
 _SETTLE_S: Final = 1.0
+_BEHIND_A_MARKER: Final = 100
 
 
 class NotReady(ClusterError):
@@ -41,11 +45,11 @@ class Broken(Exception):  # not an error of ours: it carries the end of a mirror
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Both clusters of a link, and the producer id of its data."""
+    """Both clusters of a link, and what it is at the destination."""
 
     source: Cluster
     destination: Cluster
-    producer_id: int
+    identity: Identity
 
 
 async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
@@ -55,11 +59,17 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     does not hold.
     """
     topic, partition = copy.topic, copy.partition
+    if copy.marker_in_doubt is not None:
+        # From now on an older marker is refused where a newer one was written.
+        await sides.identity.renew(copy.marker_in_doubt)
+        await settle(copy, sides.destination)
     node, connection = await _leader(sides.destination, topic, copy.topic_id, partition, "produce")
+    producer_id = sides.identity.producer_id
+    assert producer_id is not None
     while True:
-        before = await rpc.last_sequence(connection, topic, partition, sides.producer_id)
+        before = await rpc.last_sequence(connection, topic, partition, producer_id)
         end = await rpc.log_end(connection, topic, partition)
-        if before == await rpc.last_sequence(connection, topic, partition, sides.producer_id):
+        if before == await rpc.last_sequence(connection, topic, partition, producer_id):
             break
     if end > 0:
         await _check_tail(copy, sides, end)
@@ -78,6 +88,7 @@ async def settle(copy: PartitionCopy, destination: Cluster) -> None:
         raise NotReady(f"{copy.name} has not settled")
     copy.appender.log_end = end
     copy.in_doubt = False
+    copy.marker_in_doubt = None
 
 
 async def _leader(
@@ -102,14 +113,17 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> None:
             "the source lost records, or somebody else wrote to the mirror"
         )
         raise Broken(MirrorError(Failure.UNEXPECTED_TRUNCATION, message, copy.partition, source_end))
-    tail = await _last_batch(copy, sides.destination, end)
-    if tail is None or source_start >= end:
+    tail = await _last_batches(copy, sides.destination, end - 1)
+    if tail and wire.header(tail[-1]).attributes & wire.CONTROL:
+        # Somebody's transaction would end with a marker: its records stand before it.
+        tail = await _last_batches(copy, sides.destination, max(0, end - _BEHIND_A_MARKER)) or tail
+    if not tail or source_start >= end:
         return  # nothing left to compare: retention took it at one side
-    first = wire.header(tail).base_offset
+    first = wire.header(tail[0]).base_offset
     with _source_trouble():
-        batches = await _source_batches(copy, sides.source, max(first, source_start), end)
+        view = await _source_view(copy, sides.source, max(first, source_start), end)
     try:
-        difference = compare_tail(tail, batches)
+        difference = compare_tail(tail, view)
     except ValueError as e:
         raise Broken(
             MirrorError(Failure.CORRUPT_BATCH, f"the tail check can't read it: {e}", copy.partition, first)
@@ -138,44 +152,50 @@ async def _source_bounds(copy: PartitionCopy, source: Cluster) -> tuple[int, int
     return start, await rpc.log_end(connection, topic, partition)
 
 
-async def _last_batch(copy: PartitionCopy, destination: Cluster, end: int) -> memoryview | None:
-    """The destination's last batch; None where its log holds nothing (any more)."""
-    item = FetchPartition(copy.topic, copy.topic_id, copy.partition, end - 1, _CHECK_BYTES)
-    found = await _fetch(destination, item)
-    if found.error == OFFSET_OUT_OF_RANGE:
-        return None
-    check(found.error, f"Fetch {copy.name}")
-    batches = list(wire.split(found.records))
-    if not batches:
-        raise NotReady(f"the high watermark of {copy.name} is behind its log end")
-    return batches[-1].data
-
-
-async def _source_batches(copy: PartitionCopy, source: Cluster, start: int, end: int) -> list[memoryview]:
-    """The source's batches that cover the offsets from `start` to before `end`."""
+async def _last_batches(copy: PartitionCopy, destination: Cluster, offset: int) -> list[memoryview]:
+    """The destination's batches from `offset` to its end; none where its log does not hold `offset` (any more)."""
     out: list[memoryview] = []
+    while True:
+        found = await _fetch(
+            destination, FetchPartition(copy.topic, copy.topic_id, copy.partition, offset, _CHECK_BYTES)
+        )
+        if found.error == OFFSET_OUT_OF_RANGE:
+            return out
+        check(found.error, f"Fetch {copy.name}")
+        batches = [batch.data for batch in wire.split(found.records)]
+        if not batches and not out:
+            raise NotReady(f"the high watermark of {copy.name} is behind its log end")
+        out += batches
+        if not batches or wire.header(batches[-1]).last_offset + 1 >= found.high_watermark:
+            return out
+        offset = wire.header(batches[-1]).last_offset + 1
+
+
+async def _source_view(copy: PartitionCopy, source: Cluster, start: int, end: int) -> SourceView:
+    """The source's offsets from `start` to before `end`, as a read_committed reader sees them."""
+    batches: list[memoryview] = []
+    steps: list[Step] = []
     position = start
     while position < end:
         item = FetchPartition(copy.source_topic, copy.source_topic_id, copy.partition, position, _CHECK_BYTES)
-        found = await _fetch(source, item)
+        found = await _fetch(source, item, isolation=wire_fetch.READ_COMMITTED)
         where = f"{copy.source_topic}[{copy.partition}]"
         check(found.error, f"Fetch {where}")
-        batches = list(wire.split(found.records))
-        if not batches:
+        new = list(translate(found.records, position, found.aborted))
+        if not new:
             raise NotReady(f"the source does not show offset {position} of {where} yet")
-        out += [batch.data for batch in batches]
-        last = batches[-1]
-        behind = wire.header(last.data).last_offset + 1 if last.magic == 2 else last.base_offset + 1
-        position = max(position + 1, behind)
-    return out
+        if isinstance(new[-1], Stop):
+            raise Broken(MirrorError(new[-1].code, new[-1].message, copy.partition, new[-1].base))
+        batches += [batch.data for batch in wire.split(found.records)]
+        steps += new
+        position = new[-1].base + new[-1].count
+    return SourceView(batches, steps)
 
 
-async def _fetch(cluster: Cluster, item: FetchPartition) -> Fetched:
+async def _fetch(cluster: Cluster, item: FetchPartition, *, isolation: int = wire_fetch.READ_UNCOMMITTED) -> Fetched:
     _, connection = await _leader(cluster, item.topic, item.topic_id, item.partition, "check")
     version = fetch_version(connection)
-    body = wire_fetch.encode_fetch(
-        version, [item], max_wait_ms=0, max_bytes=_CHECK_BYTES, isolation=wire_fetch.READ_UNCOMMITTED
-    )
+    body = wire_fetch.encode_fetch(version, [item], max_wait_ms=0, max_bytes=_CHECK_BYTES, isolation=isolation)
     frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=30.0)
     _, error, partitions = wire_fetch.decode_fetch(frame, version)
     check(error, f"Fetch {item.topic}[{item.partition}]")

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.budget import Budget
-from kmirror.engine.copy import PartitionCopy, refusal
+from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.opening import fetch_version
-from kmirror.engine.steps import Append
+from kmirror.engine.reencode import reencode
+from kmirror.engine.steps import Append, Fill, Reencode, Stop
 from kmirror.engine.translate import translate
 from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
@@ -138,28 +139,38 @@ class SourceFetcher:
         copy.source_seen(fetched.last_stable_offset)
         kept = 0
         start = copy.position
-        for step in translate(fetched.records, copy.position, fetched.aborted):
+        for step in self._steps(fetched, copy.position):
             if copy.limit is not None and step.base >= copy.limit:
                 break
-            if not isinstance(step, Append):
+            if isinstance(step, Stop):
                 copy.ending = step
                 break
             copy.enqueue(step)
-            kept += len(step.batch)
+            kept += step.size
         if copy.ending is None and copy.position == start and len(fetched.records):
             copy.fetch_bytes = wire.first_batch_bytes(fetched.records) or 0
-        if kept:
+        if copy.position > start:
             self._on_ready(copy)
         elif copy.ending is not None and copy.drained:
             self.end(copy)
         return kept
 
+    @staticmethod
+    def _steps(fetched: Fetched, position: int) -> Iterator[Append | Fill | Stop]:
+        for step in translate(fetched.records, position, fetched.aborted):
+            if not isinstance(step, Reencode):
+                yield step
+                continue
+            try:
+                yield from reencode(step)
+            except ValueError as e:
+                yield Stop(step.base, Failure.CORRUPT_BATCH, str(e))
+                return
+
     def end(self, copy: PartitionCopy) -> None:
         """All before the step that ends the copy is copied: tell why it ends."""
         assert copy.ending is not None
-        error = refusal(copy.ending)
-        assert error is not None
-        self._on_end(copy, error)
+        self._on_end(copy, MirrorError(copy.ending.code, copy.ending.message, offset=copy.ending.base))
 
     def _refused(self, copy: PartitionCopy, code: int) -> None:
         error = BrokerError(code, f"Fetch {copy.name}")

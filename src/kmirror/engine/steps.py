@@ -35,6 +35,11 @@ class Append:
     def end(self) -> int:
         return self.base + self.count
 
+    @property
+    def size(self) -> int:
+        """Bytes that it holds in memory."""
+        return len(self.batch)
+
 
 @dataclass(frozen=True, slots=True)
 class Fill:
@@ -43,6 +48,14 @@ class Fill:
     base: int
     count: int
     gap: Gap
+
+    @property
+    def end(self) -> int:
+        return self.base + self.count
+
+    @property
+    def size(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

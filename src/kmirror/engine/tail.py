@@ -4,9 +4,10 @@ A write by somebody else while no runner ran can't be seen from the log end alon
 one then, because the next append of ours would be refused or misplaced: so one batch of the destination is enough.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kmirror.engine.steps import Append, Fill, Gap, Reencode, Step
 from kmirror.wire import batch as wire
 from kmirror.wire.batch import Record
 
@@ -19,24 +20,53 @@ class Difference:
     what: str
 
 
-def compare_tail(destination: memoryview, source: Sequence[memoryview]) -> Difference | None:
-    """Compares the last batch of the destination with the source's batches over the same offsets.
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """Some offsets of the source as its readers see them: the batches, records by offset, and what holds none."""
 
-    An offset that the source does not hold any more (compaction, retention) can't be compared and passes.
+    batches: Sequence[memoryview]
+    steps: Sequence[Step]
+
+    def records(self) -> dict[int, Record]:
+        """Raises ValueError for bytes that can't be read."""
+        out = {}
+        for step in self.steps:
+            if isinstance(step, Append | Reencode):
+                seen = {record.offset: record for record in wire.decode(step.batch)}
+                out.update({o: r for o, r in seen.items() if step.base <= o < step.base + step.count})
+        return out
+
+    def hidden(self) -> Iterator[range]:
+        """Offsets that never held a visible record: markers, and records of aborted transactions."""
+        for step in self.steps:
+            if isinstance(step, Fill) and step.gap is not Gap.HOLE:
+                yield range(step.base, step.end)
+
+
+def compare_tail(destination: Sequence[memoryview], source: SourceView) -> Difference | None:
+    """Compares the last batches of the destination with the source over the same offsets.
+
+    A record that the source does not hold any more (compaction, retention) can't be compared and passes.
     Raises ValueError for bytes that can't be read.
     """
-    if any(wire.header(batch).magic == 2 and wire.same_records(destination, batch) for batch in source):
+    if len(destination) == 1 and any(
+        wire.header(batch).magic == 2 and wire.same_records(destination[0], batch) for batch in source.batches
+    ):
         return None
-    ours = wire.decode(destination)
-    theirs: dict[int, Record] = {record.offset: record for batch in source for record in wire.decode(batch)}
-    for record in ours:
-        found = theirs.get(record.offset)
-        if found is not None and found != record:
-            return Difference(record.offset, _what_differs(record, found))
-    if wire.header(destination).attributes & wire.CONTROL:
-        hidden = wire.header(destination).base_offset
-        if hidden in theirs:
-            return Difference(hidden, "a control marker where the source has a record")
+    theirs = source.records()
+    hidden = list(source.hidden())
+    for batch in destination:
+        header = wire.header(batch)
+        if header.attributes & wire.CONTROL:
+            if header.base_offset in theirs:
+                return Difference(header.base_offset, "a control marker where the source has a record")
+            continue
+        for record in wire.decode(batch):
+            found = theirs.get(record.offset)
+            if found is not None and found != record:
+                return Difference(record.offset, _what_differs(record, found))
+            if any(record.offset in span for span in hidden):
+                return Difference(record.offset, "a record where the source shows none")
     return None
 
 

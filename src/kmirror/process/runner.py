@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kmirror.engine.copy import now_ms
+from kmirror.engine.identity import Superseded
 from kmirror.engine.link import LinkEngine
 from kmirror.errors import KmirrorError, NotFound, StateError
 from kmirror.model.link import Link
@@ -24,6 +25,8 @@ from kmirror.state.runtime import RunFiles
 
 log = logging.getLogger(__name__)
 
+EXIT_SUPERSEDED: Final = 5
+"""Another runner has this link: a supervisor must not start us again (RestartPreventExitStatus=5)."""
 _STATUS_S: Final = 1.0
 _LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
 
@@ -77,6 +80,9 @@ class _Runner:
         beside = [loop.create_task(self._follow_links()), loop.create_task(self._report())]
         try:
             await self._engine.run()
+        except Superseded as e:
+            log.error("link %s: %s; this one ends", self._name, e.message)  # noqa: TRY400  # not a fault of ours
+            return EXIT_SUPERSEDED
         except Exception:
             log.exception("link %s: ended by a fault of kmirror; the next run goes on where the log ends", self._name)
             return 1
@@ -141,7 +147,7 @@ class _Runner:
 
     def _status(self) -> LinkStatus:
         engine = self._engine
-        trouble = engine.destination_metadata.trouble or engine.source_metadata.trouble or engine.identity_trouble
+        trouble = engine.destination_metadata.trouble or engine.source_metadata.trouble or engine.tenure.trouble
         return LinkStatus(
             link=self._name,
             pid=os.getpid(),

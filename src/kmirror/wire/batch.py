@@ -100,6 +100,13 @@ def header(batch: memoryview) -> BatchHeader:
     return BatchHeader._make(_HEADER.unpack_from(batch))
 
 
+def compression(batch: memoryview) -> int:
+    """The codec of a batch, or of a message below format v2 (whose attributes stand elsewhere)."""
+    if batch[_MAGIC_AT] < 2:
+        return int(batch[_MAGIC_AT + 1] & COMPRESSION)
+    return header(batch).attributes & COMPRESSION
+
+
 def is_intact(batch: memoryview) -> bool:
     """The checksum fits the bytes."""
     return bool(crc32c(batch[_CRC_FROM:]) == struct.unpack_from(">I", batch, _CRC_AT)[0])

@@ -8,7 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kafka.protocol.admin import DescribeProducersRequest, DescribeProducersResponse
+from kafka.protocol.admin import (
+    DescribeProducersRequest,
+    DescribeProducersResponse,
+    DescribeTransactionsRequest,
+    DescribeTransactionsResponse,
+)
 from kafka.protocol.consumer import ListOffsetsRequest, ListOffsetsResponse
 from kafka.protocol.metadata import (
     FindCoordinatorRequest,
@@ -19,12 +24,12 @@ from kafka.protocol.metadata import (
 from kafka.protocol.producer import (
     InitProducerIdRequest,
     InitProducerIdResponse,
-    WriteTxnMarkersRequest,
-    WriteTxnMarkersResponse,
 )
 
+from kmirror.wire import markers
 from kmirror.wire.connection import Connection
-from kmirror.wire.errors import check
+from kmirror.wire.errors import NONE, check
+from kmirror.wire.markers import MarkerWriter
 
 LATEST: Final = -1
 EARLIEST: Final = -2
@@ -102,6 +107,30 @@ async def list_offset(connection: Connection, topic: str, partition: int, *, at:
     return int(found.offset)
 
 
+async def log_ends(connection: Connection, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """The log ends of several partitions; one that answers with an error is left out."""
+    topics = ListOffsetsRequest.ListOffsetsTopic
+    by_topic: dict[str, list[int]] = {}
+    for topic, partition in partitions:
+        by_topic.setdefault(topic, []).append(partition)
+    request = ListOffsetsRequest(
+        replica_id=AS_REPLICA,
+        isolation_level=0,
+        topics=[
+            topics(
+                name=topic,
+                partitions=[
+                    topics.ListOffsetsPartition(partition_index=p, current_leader_epoch=-1, timestamp=LATEST)
+                    for p in indexes
+                ],
+            )
+            for topic, indexes in by_topic.items()
+        ],
+    )
+    answer = await connection.call(request, ListOffsetsResponse, connection.version_of(2, 4, 5))
+    return {(t.name, p.partition_index): p.offset for t in answer.topics for p in t.partitions if p.error_code == NONE}
+
+
 async def log_end(connection: Connection, topic: str, partition: int) -> int:
     return await list_offset(connection, topic, partition, at=LATEST, replica=AS_REPLICA)
 
@@ -120,21 +149,18 @@ async def last_sequence(connection: Connection, topic: str, partition: int, prod
     return None
 
 
+async def transaction_state(connection: Connection, transactional_id: str) -> tuple[int, int]:
+    """(producer id, producer epoch) that the coordinator holds for `transactional_id` now (KIP-664)."""
+    request = DescribeTransactionsRequest(transactional_ids=[transactional_id])
+    answer = await connection.call(request, DescribeTransactionsResponse, connection.version_of(65, 0, 0))
+    state = answer.transaction_states[0]
+    check(state.error_code, "DescribeTransactions")
+    return state.producer_id, state.producer_epoch
+
+
 async def try_marker(connection: Connection, topic: str) -> int:
     """The error code that WriteTxnMarkers gives for a topic that does not exist: nothing is written anywhere."""
-    version = connection.version_of(27, 1, 2)
-    marker = WriteTxnMarkersRequest.WritableTxnMarker
-    request = WriteTxnMarkersRequest(
-        markers=[
-            marker(
-                producer_id=0,
-                producer_epoch=0,
-                transaction_result=False,
-                coordinator_epoch=0,
-                transaction_version=0,
-                topics=[marker.WritableTxnMarkerTopic(name=topic, partition_indexes=[0])],
-            )
-        ]
-    )
-    answer = await connection.call(request, WriteTxnMarkersResponse, version)
-    return int(answer.markers[0].topics[0].partitions[0].error_code)
+    version = connection.version_of(markers.API_KEY, markers.LEAST_VERSION, markers.MOST_VERSION)
+    body = markers.encode_markers(version, {(topic, 0): 1}, MarkerWriter(0, 0, 0))
+    frame = await connection.send(markers.API_KEY, version, [body], flexible=True, timeout=10.0)
+    return markers.decode_markers(frame)[topic, 0]

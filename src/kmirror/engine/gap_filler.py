@@ -1,0 +1,161 @@
+"""Fills offsets that hold nothing visible with control markers, for the partitions that one destination broker leads.
+
+A marker has no sequence that protects it, so: it is sent only under a lease, behind nothing unconfirmed; a request is
+never given up while its connection lives; the log end is read behind it on the same connection; and of a gap of two or
+more the last one goes alone, after the others are confirmed, so that a marker of a newer token always has room.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from kmirror.engine.backoff import wait_for_event
+from kmirror.engine.copy import PartitionCopy, refused_gap
+from kmirror.engine.identity import DATA_EPOCH, LEASE_S, Identity, Superseded, clock_s
+from kmirror.engine.steps import Fill
+from kmirror.errors import ClusterError
+from kmirror.model.failures import Failure
+from kmirror.model.mirror import MirrorError
+from kmirror.wire import markers as wire_markers
+from kmirror.wire import rpc
+from kmirror.wire.cluster import Cluster
+from kmirror.wire.errors import CLUSTER_AUTHORIZATION_FAILED, BrokerError
+from kmirror.wire.markers import MarkerWriter
+
+log = logging.getLogger(__name__)
+
+_MOST_MARKERS: Final = 5000  # a request of so many takes about a third of a second
+_TIMEOUT_S: Final = 3600.0  # a frozen broker is waited for: a request that is given up may still land
+
+
+class GapFiller:
+    """`on_filled` is told of a partition that can go on, `on_broken` of one to open anew, `on_end` of one that ends."""
+
+    def __init__(
+        self,
+        node: int,
+        cluster: Cluster,
+        identity: Identity,
+        *,
+        on_filled: Callable[[PartitionCopy], None],
+        on_broken: Callable[[PartitionCopy, ClusterError], None],
+        on_end: Callable[[PartitionCopy, MirrorError], None],
+        on_superseded: Callable[[Superseded], None],
+    ) -> None:
+        self._node = node
+        self._cluster = cluster
+        self._identity = identity
+        self._on_filled = on_filled
+        self._on_broken = on_broken
+        self._on_end = on_end
+        self._on_superseded = on_superseded
+        self._waiting: set[PartitionCopy] = set()
+        self._work = asyncio.Event()
+        self._leased_until = 0.0
+        self._leased_token: int | None = None
+
+    def ready(self, copy: PartitionCopy) -> None:
+        """The next step of `copy` is a gap, and nothing of it is in flight."""
+        self._waiting.add(copy)
+        self._work.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            if not self._waiting:
+                self._work.clear()
+                await wait_for_event(self._work, 1.0)
+                continue
+            counts = self._take()
+            try:
+                await self._fill(counts)
+            except Superseded as e:
+                self._give_back(counts, e)
+                self._on_superseded(e)
+            except ClusterError as e:
+                self._give_back(counts, e)
+
+    def _take(self) -> dict[PartitionCopy, int]:
+        """How many markers each waiting partition gets now."""
+        counts = {}
+        room = _MOST_MARKERS
+        for copy in list(self._waiting):
+            step = copy.next_step()
+            if not copy.is_open or copy.node != self._node or not isinstance(step, Fill):
+                self._waiting.discard(copy)
+                continue
+            count = min(step.count - 1, room) if step.count > 1 else 1
+            if room < 1:
+                break
+            room -= count
+            self._waiting.discard(copy)
+            counts[copy] = count
+        return counts
+
+    async def _fill(self, counts: dict[PartitionCopy, int]) -> None:
+        if not counts:
+            return
+        connection = await self._cluster.connection(self._node, "markers")
+        places = {(copy.topic, copy.partition): copy for copy in counts}
+        version = connection.version_of(wire_markers.API_KEY, wire_markers.LEAST_VERSION, wire_markers.MOST_VERSION)
+        writer = await self._leased_writer()
+        body = wire_markers.encode_markers(version, {place: counts[copy] for place, copy in places.items()}, writer)
+        closed = [copy for copy in counts if not copy.is_open]
+        if closed or clock_s() > self._leased_until:  # nothing may stand between this look and the write
+            self._waiting.update(copy for copy in counts if copy.is_open)
+            return
+        answer = connection.send(wire_markers.API_KEY, version, [body], flexible=True, timeout=_TIMEOUT_S)
+        for copy in counts:
+            copy.marking = True
+            copy.marker_in_doubt = writer.coordinator_epoch
+        errors = wire_markers.decode_markers(await answer)
+        ends = await rpc.log_ends(connection, list(places))  # behind the markers on the same connection: final
+        for copy, count in counts.items():
+            place = (copy.topic, copy.partition)
+            await self._judge(copy, count, errors.get(place, 0), ends.get(place))
+
+    async def _leased_writer(self) -> MarkerWriter:
+        identity = self._identity
+        if clock_s() > self._leased_until - LEASE_S / 4 or identity.run_token != self._leased_token:
+            self._leased_until = await identity.lease()
+            self._leased_token = identity.run_token
+        assert identity.producer_id is not None
+        assert identity.run_token is not None
+        return MarkerWriter(identity.producer_id, DATA_EPOCH, identity.run_token)
+
+    async def _judge(self, copy: PartitionCopy, count: int, error: int, end: int | None) -> None:
+        """`end` is the log end behind `count` markers; None where the broker leads the partition no more."""
+        copy.marking = False
+        copy.marker_in_doubt = None
+        wanted = copy.appender.log_end + count
+        if error == CLUSTER_AUTHORIZATION_FAILED:
+            gap = copy.next_step()
+            self._on_end(copy, refused_gap(gap if isinstance(gap, Fill) else None, copy.appender.log_end))
+        elif end is None or end < copy.appender.log_end:
+            self._on_broken(copy, BrokerError(error, f"WriteTxnMarkers {copy.name}"))
+        elif end > wanted:
+            await self._overrun(copy, end, wanted)
+        elif not copy.is_open:  # halted meanwhile: somebody waits for what was on its way
+            copy.appender.filled(end, time.monotonic())
+            self._on_filled(copy)
+        else:
+            copy.filled(end)
+            if error and end < wanted:
+                self._on_broken(copy, BrokerError(error, f"WriteTxnMarkers {copy.name}"))
+            else:
+                self._on_filled(copy)
+
+    async def _overrun(self, copy: PartitionCopy, end: int, wanted: int) -> None:
+        """Beyond what was wanted: a runner that took the link over moved it (then this raises), or somebody else did."""
+        await self._identity.lease()
+        place = f"the log end is {end} where markers should have made it {wanted}"
+        message = f"{place}: somebody else wrote to the mirror topic"
+        self._on_end(copy, MirrorError(Failure.MARKER_OVERRUN, message, copy.partition, wanted))
+
+    def _give_back(self, counts: dict[PartitionCopy, int], error: ClusterError) -> None:
+        for copy in counts:
+            copy.in_doubt = copy.in_doubt or copy.marking
+            copy.marking = False  # `marker_in_doubt` stays: it says what the next opening has to settle
+            self._on_broken(copy, error)
