@@ -148,7 +148,7 @@ class GapFiller:
                 self._on_filled(copy)
 
     async def _overrun(self, copy: PartitionCopy, end: int, wanted: int) -> None:
-        """Beyond what was wanted: a runner that took the link over moved it (then this raises), or somebody else did."""
+        """Beyond what was wanted: a runner that took the link over moved it (then it raises), or somebody else did."""
         await self._identity.lease()
         place = f"the log end is {end} where markers should have made it {wanted}"
         message = f"{place}: somebody else wrote to the mirror topic"

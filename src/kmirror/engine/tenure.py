@@ -1,8 +1,8 @@
-"""This run's time as the one runner of its link: taken at the start, kept up, and given up to a younger run.
+"""A run's time as the one runner of its link: taken at the start, kept up, and given up to a younger run.
 
 Two runners of one link (a thawed one, one on another host) don't harm the log, but one of them has to go. The rule: a
-token that is not ours any more may be a late request of our own, so after a random 2 to 5 s it is renewed once; superseded
-again within a minute, another runner lives, and this one ends. The younger one stays, after three renewals at most.
+token that is not ours any more may be a late request of our own, so after a random 2 to 5 s it is renewed once;
+superseded again within a minute, another runner lives, and this one ends. The younger one stays, after three renewals.
 """
 
 import asyncio
