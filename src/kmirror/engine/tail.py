@@ -4,6 +4,7 @@ A write by somebody else while no runner ran can't be seen from the log end alon
 one then, because the next append of ours would be refused or misplaced: so one batch of the destination is enough.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,14 +26,25 @@ def compare_tail(destination: memoryview, source: Sequence[memoryview]) -> Diffe
     An offset that the source does not hold any more (compaction, retention) can't be compared and passes.
     Raises ValueError for bytes that can't be read.
     """
-    if any(wire.header(batch).magic == 2 and wire.same_records(destination, batch) for batch in source):
+    try:
+        return _compare(destination, source)
+    except struct.error as e:
+        raise ValueError(f"a batch shorter than its header: {e}") from e
+
+
+def _compare(destination: memoryview, source: Sequence[memoryview]) -> Difference | None:
+    current = [batch for batch in source if batch[wire.MAGIC_AT] == 2]  # older messages are shorter than its header
+    if any(wire.same_records(destination, batch) for batch in current):
         return None
     ours = wire.decode(destination)
     theirs: dict[int, Record] = {record.offset: record for batch in source for record in wire.decode(batch)}
+    controls = [h for h in map(wire.header, current) if h.attributes & wire.CONTROL]
     for record in ours:
         found = theirs.get(record.offset)
         if found is not None and found != record:
             return Difference(record.offset, _what_differs(record, found))
+        if any(control.base_offset <= record.offset <= control.last_offset for control in controls):
+            return Difference(record.offset, "a record where the source has a transaction marker")
     if wire.header(destination).attributes & wire.CONTROL:
         hidden = wire.header(destination).base_offset
         if hidden in theirs:
