@@ -11,6 +11,7 @@ import threading
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import NewPartitions
 
 from kmirror.sandbox import KafkaCluster
 from support.mirrors import TestLink, admin, delete_topic, ends, topic_configs
@@ -46,13 +47,12 @@ def fill(cluster: KafkaCluster, topic: str, count: int, partitions: int = 1) -> 
 
 
 @pytest.fixture(scope="module")
-def topics(east, west) -> dict[str, str]:
+def topics(east, west) -> None:
     """Names that the rows below speak of."""
     create_topic(east.bootstrap_servers, "bad-input-source")
     create_topic(east.bootstrap_servers, "bad-input-taken")
     create_topic(west.bootstrap_servers, "bad-input-taken")
     create_topic(east.bootstrap_servers, "bad-input-isr", config={"min.insync.replicas": "2"})
-    return {}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ ROWS = [
     (("link", "create", "x", "-s", "EAST", "-d", "WEST", "--config", "gap.fill.mode=x"), 2, '"x" is not "auto"'),
     (("link", "create", "x", "-s", "EAST", "-d", "127.0.0.1"), 2, '"127.0.0.1" is not host:port'),
     (("link", "create", "a b", "-s", "EAST", "-d", "WEST"), 2, "may hold only letters"),
-    ((*CREATE, "bad-input-sourse", "-l"), 1, "Did you mean bad-input-source?"),
+    ((*CREATE, "bad-input-sourse", "-l"), 1, "Did you mean bad-input-source"),
     ((*CREATE, "bad-input-nothing-like-it", "-l"), 1, "not found on the source cluster"),
     ((*CREATE, "bad-input-taken", "-l"), 1, 'topic "bad-input-taken" already exists'),
     ((*CREATE, "bad-input-taken", "--source-topic", "bad-input-source", "-l"), 1, "--source-topic bad-input-source"),
@@ -110,7 +110,9 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("words", "code", "told"), ROWS, ids=[" ".join(row[0])[:80] for row in ROWS])
-def test_wrong_words_change_nothing(words, code, told, link, east, west, mute, topics):
+@pytest.mark.usefixtures("topics")
+def test_wrong_words_change_nothing(words, code, told, link, mute):
+    east, west = link.source, link.destination
     addresses = {"EAST": east.bootstrap_servers, "WEST": west.bootstrap_servers, "MUTE": mute}
     short = {"-s": ("--source-bootstrap-server",), "-d": ("--destination-bootstrap-server",), "-l": ("--link", LINK)}
     given = [word for w in words for word in short.get(w, (addresses.get(w, w),))]
@@ -131,7 +133,8 @@ def test_wrong_words_change_nothing(words, code, told, link, east, west, mute, t
 def test_a_link_knows_both_clusters(link, east, west):
     described = link.kmirror.json("link", "describe", LINK)
 
-    ids = [admin(cluster).describe_cluster().result(20).cluster_id for cluster in (east, west)]
+    clients = [admin(cluster) for cluster in (east, west)]
+    ids = [client.describe_cluster().result(20).cluster_id for client in clients]
     assert [described["source_cluster"], described["destination_cluster"]] == ids
     assert described["gap_fill"] == "markers"
     assert described["state"] == "UNKNOWN"
@@ -467,9 +470,8 @@ def test_partitions_that_came_last_are_promoted_too(link, topic_name):
     link.mirror(topic_name)
     link.await_status(topic_name, "ACTIVE")
     os.kill(link.pid, signal.SIGSTOP)
-    from confluent_kafka.admin import NewPartitions
-
-    admin(link.source).create_partitions([NewPartitions(topic_name, 3)])[topic_name].result(20)
+    client = admin(link.source)
+    client.create_partitions([NewPartitions(topic_name, 3)])[topic_name].result(20)
     eventually(lambda: len(ends(link.source, topic_name)) == 3, 20)
     eventually(lambda: fill(link.source, topic_name, 9, partitions=3) is None, 20)
     link.verb("promote", topic_name, options=("--no-wait",))
