@@ -5,12 +5,12 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.batches import LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch, dense, marker, message, message_set
-from support.source_log import ABORTED, HOLE, MARKER, RECORD, SourceLog, source_logs
 
 from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
 from kmirror.engine.translate import translate
 from kmirror.wire.batch import decode
+from support.batches import LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch, dense, marker, message, message_set
+from support.source_log import ABORTED, HOLE, MARKER, RECORD, SourceLog, source_logs
 
 
 def steps(data: bytes, position: int = 0, aborted: list[tuple[int, int]] | None = None) -> list[Step]:

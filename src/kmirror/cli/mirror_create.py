@@ -85,6 +85,7 @@ def create(
 def _run_here(link: str, topic: str) -> int:
     """The live view owns the terminal, so the log goes to the link's file."""
     from kmirror.cli.live import LiveView
+    from kmirror.model.status import LinkStatus
     from kmirror.process.runner import run_link
     from kmirror.state.links import LinkStore
     from kmirror.state.paths import home
@@ -92,9 +93,10 @@ def _run_here(link: str, topic: str) -> int:
 
     store = LinkStore(home())
     with LiveView(topic=topic) as view:
-        return run_link(
-            home(),
-            link,
-            log_file=RunFiles(home(), link).log,
-            on_status=lambda status: view.update(store.get(link), status),
-        )
+
+        def show(status: LinkStatus) -> None:
+            found = store.all().get(link)
+            if found and topic in found.mirrors:  # else it was deleted meanwhile: the runner ends by itself
+                view.update(found, status)
+
+        return run_link(home(), link, log_file=RunFiles(home(), link).log, on_status=show)

@@ -4,6 +4,7 @@ A write by somebody else while no runner ran can't be seen from the log end alon
 one then, because the next append of ours would be refused or misplaced: so one batch of the destination is enough.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,9 +50,15 @@ def compare_tail(destination: Sequence[memoryview], source: SourceView) -> Diffe
     A record that the source does not hold any more (compaction, retention) can't be compared and passes.
     Raises ValueError for bytes that can't be read.
     """
-    if len(destination) == 1 and any(
-        wire.header(batch).magic == 2 and wire.same_records(destination[0], batch) for batch in source.batches
-    ):
+    try:
+        return _compare(destination, source)
+    except struct.error as e:
+        raise ValueError(f"a batch shorter than its header: {e}") from e
+
+
+def _compare(destination: Sequence[memoryview], source: SourceView) -> Difference | None:
+    current = [b for b in source.batches if b[wire.MAGIC_AT] == 2]  # older messages are shorter than its header
+    if len(destination) == 1 and any(wire.same_records(destination[0], batch) for batch in current):
         return None
     theirs = source.records()
     hidden = list(source.hidden())

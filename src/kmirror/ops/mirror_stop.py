@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from kmirror.admin.mirror_topic import grow_topic
 from kmirror.errors import ClusterError, KmirrorError, NotReached
 from kmirror.model.mirror import Mirror, StopRequest
 from kmirror.model.states import Event, MirrorState
@@ -49,6 +50,8 @@ def begin_promote(home: Home, link: str, topics: Sequence[str], *, dry_run: bool
         reached = log_ends(seen.link, mirror)
         state = mirror.state
         if not dry_run and mirror.state is not MirrorState.PENDING_STOPPED:
+            if len(targets) > mirror.partitions:  # they came just now, and are as much part of the topic as the others
+                grow_topic(seen.link.destination_bootstrap, topic, len(targets))
             state = _request(store, link, topic, StopRequest(Event.PROMOTE, targets))
         return rows(mirror, targets, reached, state)
 
@@ -95,7 +98,8 @@ def _reached(seen: Seen, mirror: Mirror) -> tuple[int, ...]:
 def _request(store: LinkStore, link: str, topic: str, stop: StopRequest) -> MirrorState:
     def edit(mirror: Mirror) -> Mirror:
         refuse(mirror, link, stop.event)
-        return mirror.moved(stop.event, now_ms(), stop=stop)
+        grown = replace(mirror, partitions=max(mirror.partitions, len(stop.targets)))
+        return grown.moved(stop.event, now_ms(), stop=stop)
 
     return store.change_mirror(link, topic, edit).state
 

@@ -15,7 +15,7 @@ from kafka.record.legacy_records import LegacyRecordBatch
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = _HEADER.size
 _LENGTH_AT: Final = 8
-_MAGIC_AT: Final = 16
+MAGIC_AT: Final = 16
 _CRC_AT: Final = 17
 _CRC_FROM: Final = 21
 _PREFIX: Final = struct.Struct(">qiibI")
@@ -77,14 +77,14 @@ class RawBatch(NamedTuple):
 def split(records: memoryview) -> Iterator[RawBatch]:
     """The whole batches in the records of a fetch; what is cut off at the end is left out. Raises ValueError."""
     position, end = 0, len(records)
-    while position + _MAGIC_AT < end:
+    while position + MAGIC_AT < end:
         base_offset, length = struct.unpack_from(">qi", records, position)
-        if length < _MAGIC_AT - _LOG_OVERHEAD + 1:
+        if length < MAGIC_AT - _LOG_OVERHEAD + 1:
             raise ValueError(f"a batch of {length} bytes at offset {base_offset}")
         behind = position + _LOG_OVERHEAD + length
         if behind > end:
             return
-        yield RawBatch(base_offset, records[position + _MAGIC_AT], records[position:behind])
+        yield RawBatch(base_offset, records[position + MAGIC_AT], records[position:behind])
         position = behind
 
 
@@ -102,8 +102,8 @@ def header(batch: memoryview) -> BatchHeader:
 
 def compression(batch: memoryview) -> int:
     """The codec of a batch, or of a message below format v2 (whose attributes stand elsewhere)."""
-    if batch[_MAGIC_AT] < 2:
-        return int(batch[_MAGIC_AT + 1] & COMPRESSION)
+    if batch[MAGIC_AT] < 2:
+        return int(batch[MAGIC_AT + 1] & COMPRESSION)
     return header(batch).attributes & COMPRESSION
 
 

@@ -68,7 +68,8 @@ async def metadata(connection: Connection, topics: Sequence[str]) -> ClusterMeta
     answer = await connection.call(request, MetadataResponse, version)
     found = {}
     for t in answer.topics:
-        topic_id = t.topic_id.bytes if version >= 10 and t.topic_id.int else b""
+        # A topic that does not exist has the zero id, which the codec gives as None.
+        topic_id = t.topic_id.bytes if version >= 10 and t.topic_id is not None else b""
         leaders = {p.partition_index: -1 if p.error_code == 5 else p.leader_id for p in t.partitions}
         found[t.name] = TopicMetadata(t.name, topic_id, t.error_code, leaders)
     brokers = {b.node_id: (b.host, b.port) for b in answer.brokers}

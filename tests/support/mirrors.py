@@ -1,0 +1,203 @@
+"""A link driven by the real command line, and waiting until its mirrors are where a test wants them.
+
+What the command line says is waited for; whether a mirror is right is for the oracle alone to say.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import TopicCollection, TopicPartitionInfo
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, ResourceType
+
+from kmirror.sandbox import KafkaCluster
+from support import logs, oracle
+from support.kmirror_cli import Kmirror
+from support.logs import Isolation
+from support.wait import eventually
+
+LOG_SHOWN = 3_000
+"""Characters of the runner's log in the report of a failure."""
+
+QUICK = "metadata.max.age.ms=500"
+"""Changes of topics are seen soon."""
+
+
+@dataclass
+class TestLink:
+    """A link from `source` to `destination` in the home of `kmirror`."""
+
+    __test__ = False
+
+    kmirror: Kmirror
+    source: KafkaCluster
+    destination: KafkaCluster
+    name: str = "east-west"
+
+    def create(self, *configs: str) -> "TestLink":
+        self.kmirror.run(
+            *("link", "create", self.name),
+            *("--source-bootstrap-server", self.source.bootstrap_servers),
+            *("--destination-bootstrap-server", self.destination.bootstrap_servers),
+            *("--config", ",".join([QUICK, *configs])),
+        )
+        return self
+
+    def mirror(self, topic: str, *options: str) -> None:
+        self.kmirror.run("mirror", "create", topic, "--link", self.name, *options)
+
+    def verb(self, verb: str, *topics: str, options: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        """`mirror promote` and its like; one row a partition."""
+        return self.kmirror.json("mirror", verb, *topics, "--link", self.name, *options, timeout=90)
+
+    def start(self) -> int:
+        self.kmirror.run("link", "start", self.name)
+        return self.pid
+
+    def stop(self) -> None:
+        self.kmirror.run("link", "stop", self.name)
+
+    @property
+    def pid(self) -> int:
+        """Of the runner, which must run."""
+        pid = self.kmirror.runner_pid(self.name)
+        assert pid is not None, f"no runner\n{self.log()}"
+        return pid
+
+    def kill(self) -> None:
+        """SIGKILL to the runner; returns when it is gone."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: self.kmirror.runner_pid(self.name) is None, 10, "the killed runner is gone")
+
+    # --- what is shown
+
+    def describe(self, topic: str) -> list[dict[str, Any]]:
+        return self.kmirror.json("mirror", "describe", topic, "--link", self.name)
+
+    def status(self, topic: str) -> str:
+        return self.describe(topic)[0]["mirror_status"]
+
+    def await_shown(
+        self, topic: str, wanted: Callable[[list[dict[str, Any]]], bool], what: str, timeout: float = 40
+    ) -> list[dict[str, Any]]:
+        """Waits until `mirror describe` shows it; returns the rows."""
+        rows: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            rows[:] = self.describe(topic)
+            return wanted(rows)
+
+        eventually(look, timeout, lambda: f'"{topic}" {what}\n{rows}\n{self.log()}', 0.2)
+        return rows
+
+    def await_status(self, topic: str, status: str, timeout: float = 40) -> list[dict[str, Any]]:
+        return self.await_shown(topic, lambda rows: rows[0]["mirror_status"] == status, f"is {status}", timeout)
+
+    def await_failed(self, topic: str, code: str, *, partition: int | None = 0, offset: int | None = None) -> str:
+        """Waits for FAILED; its code, topic, partition and offset must be told. Returns the message."""
+        row = self.await_status(topic, "FAILED")[0]
+        said = row["mirror_topic_error_message"]
+        assert row["mirror_topic_error"] == code, said
+        assert row["mirror_topic_name"] == topic
+        if offset is not None:
+            assert said.startswith(f"partition {partition} offset {offset}: "), said
+        return said
+
+    def log(self) -> str:
+        path = self.kmirror.runtime(self.name) / "kmirror.log"
+        text = path.read_text(errors="replace") if path.exists() else "(no log)"
+        return f"--- kmirror.log ---\n{text[-LOG_SHOWN:]}"
+
+    # --- what is there
+
+    def mirror_ends(self, topic: str) -> dict[int, int]:
+        return ends(self.destination, topic)
+
+    def await_beyond(self, topic: str, before: Mapping[int, int], timeout: float = 60) -> dict[int, int]:
+        """Waits until each of these partitions of the mirror has grown; returns where they end now."""
+
+        def grown() -> dict[int, int] | None:
+            now = self.mirror_ends(topic)
+            return now if all(now[p] > end for p, end in before.items()) else None
+
+        return eventually(grown, timeout, lambda: f'"{topic}" goes on\n{self.log()}', 0.1)
+
+    def await_caught_up(self, topic: str, source_topic: str | None = None, timeout: float = 60) -> None:
+        """Waits until the mirror ends where its source does."""
+        wanted = ends(self.source, source_topic or topic)
+        found: dict[int, int] = {}
+
+        def reached() -> bool:
+            found.clear()
+            found.update(self.mirror_ends(topic))
+            return all(found.get(p, -1) >= end for p, end in wanted.items())
+
+        eventually(reached, timeout, lambda: f'"{topic}" ends at {found}, its source at {wanted}\n{self.log()}', 0.1)
+
+    def assert_exact(self, topic: str, source_topic: str | None = None, *, at_least: int = 1, **options: Any) -> int:
+        """The mirror catches up, and the oracle finds no difference; returns how many records it compared."""
+        self.await_caught_up(topic, source_topic)
+        return self.compare(topic, source_topic, at_least=at_least, **options)
+
+    def compare(self, topic: str, source_topic: str | None = None, **options: Any) -> int:
+        try:
+            return oracle.assert_same(
+                self.source.bootstrap_servers,
+                self.destination.bootstrap_servers,
+                source_topic or topic,
+                topic,
+                **options,
+            )
+        except AssertionError as error:
+            error.add_note(self.log())
+            raise
+
+
+def ends(cluster: KafkaCluster, topic: str, timeout: float = 20) -> dict[int, int]:
+    """Last stable offsets by partition; empty if there is no such topic."""
+
+    bounds = logs.Topic(cluster.bootstrap_servers, topic, time.monotonic() + timeout).bounds()
+    return {partition: found.end[Isolation.COMMITTED] for partition, found in bounds.items()}
+
+
+def admin(cluster: KafkaCluster) -> AdminClient:
+    return AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 2})
+
+
+def add_partitions(cluster: KafkaCluster, topic: str, total: int) -> None:
+    client = admin(cluster)  # has to outlive its answer
+    client.create_partitions([NewPartitions(topic, total)])[topic].result(20)
+
+
+def delete_topic(cluster: KafkaCluster, topic: str) -> None:
+    """Returns when no broker knows it any more."""
+    client = admin(cluster)
+    client.delete_topics([topic], operation_timeout=20)[topic].result(20)
+    eventually(lambda: topic not in client.list_topics(timeout=10).topics, 20, f'"{topic}" is deleted')
+
+
+def leaders(cluster: KafkaCluster, topic: str) -> dict[int, int]:
+    return {p.id: p.leader.id if p.leader else -1 for p in _partitions(cluster, topic)}
+
+
+def in_sync(cluster: KafkaCluster, topic: str) -> dict[int, int]:
+    """How many replicas of each partition are in sync."""
+    return {p.id: len(p.isr) for p in _partitions(cluster, topic)}
+
+
+def _partitions(cluster: KafkaCluster, topic: str) -> list[TopicPartitionInfo]:
+    client = admin(cluster)
+    (described,) = client.describe_topics(TopicCollection([topic])).values()
+    return described.result(20).partitions
+
+
+def topic_configs(cluster: KafkaCluster, topic: str) -> dict[str, str]:
+    """All effective configs of a topic."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    client = admin(cluster)
+    (described,) = client.describe_configs([resource]).values()
+    return {name: entry.value for name, entry in described.result(20).items()}
