@@ -199,6 +199,20 @@ class ClusterAdmin:
     def log_starts(self, topic: str, partitions: int) -> tuple[int, ...]:
         return self._offsets(topic, partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
 
+    def offsets_at(self, topic: str, partitions: int, timestamp_ms: int) -> tuple[int, ...]:
+        """The first offset with this timestamp or a later one; -1 where there is none."""
+        return self._offsets(topic, partitions, OffsetSpec.for_timestamp(timestamp_ms), IsolationLevel.READ_COMMITTED)
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
+        """Moves log starts (partition to offset) by DeleteRecords."""
+        places = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
+
+        def ask(left_s: float) -> None:
+            for answer in self._client.delete_records(places, request_timeout=left_s).values():
+                answer.result()
+
+        self._call(f'delete the first records of topic "{topic}"', ask)
+
     def _offsets(self, topic: str, partitions: int, spec: OffsetSpec, isolation: IsolationLevel) -> tuple[int, ...]:
         def ask(left_s: float) -> tuple[int, ...]:
             wanted = {TopicPartition(topic, number): spec for number in range(partitions)}

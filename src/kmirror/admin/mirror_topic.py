@@ -1,10 +1,18 @@
 """The life of a mirror topic at the destination: made as the source's image, grown with it, released at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from kmirror.admin.cluster import ClusterAdmin, TopicConfig, TopicInfo
 from kmirror.admin.mirror_configs import MirrorConfigs, still_different
 from kmirror.errors import ClusterError, KmirrorError, UsageError
+
+_WHILE_FILLED: Final = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
+"""DeleteRecords needs the first; the filler has no key, which a compacted topic refuses."""
+
+FillHeads = Callable[[str, str, Mapping[int, int]], None]
+"""Fills (topic, topic id, partition to offset) with empty records up to these offsets."""
 
 
 def check_replication(configs: Mapping[str, str], replication_factor: int) -> None:
@@ -26,11 +34,21 @@ def create_mirror_topic(
     plan: MirrorConfigs,
     source: Mapping[str, TopicConfig],
     chosen: Mapping[str, str],
+    starts: Mapping[int, int],
+    fill_heads: FillHeads,
 ) -> TopicInfo:
-    """Makes the topic; what fails after that says that the topic is left behind."""
-    admin.create_topic(topic, partitions, replication_factor, plan.configs)
+    """Makes the topic, with log starts and log ends at `starts` (partition to offset, only those above 0).
+
+    What fails after that says that the topic is left behind.
+    """
+    during = {**plan.configs, **_WHILE_FILLED} if starts else plan.configs
+    admin.create_topic(topic, partitions, replication_factor, during)
     try:
         made = admin.await_topic(topic)
+        if starts:
+            fill_heads(topic, made.topic_id, starts)
+            admin.delete_records(topic, starts)
+            admin.alter_topic(topic, {key: plan.configs.get(key) for key in _WHILE_FILLED})
         admin.alter_topic(topic, still_different(source, admin.topic_configs(topic), chosen))
     except KmirrorError as e:
         raise ClusterError(

@@ -38,11 +38,13 @@ class PartitionCopy:
         self.partition = partition
         self.appender = Appender()
         self.is_open = False
+        self.bridging = False
         self.marking = False
         self.in_doubt = False
         self.marker_in_doubt: int | None = None
         self.generation = 0
         self.position = 0
+        self.position_epoch = -1
         self.limit: int | None = None
         self.node = -1
         self.ending: Stop | None = None
@@ -73,7 +75,7 @@ class PartitionCopy:
 
     def wants_fetch(self, now_s: float, most_bytes: int) -> bool:
         """Open, not at its end, and with less than `most_bytes` waiting."""
-        if not self.is_open or self.ending is not None or now_s < self.retry_fetch_at:
+        if not self.is_open or self.bridging or self.ending is not None or now_s < self.retry_fetch_at:
             return False
         return not self.is_full(most_bytes) and (self.limit is None or self.position < self.limit)
 
@@ -121,6 +123,7 @@ class PartitionCopy:
         self._queue.clear()
         self._queue_bytes = 0
         self.position = self.appender.next_offset
+        self.position_epoch = -1
 
     def cut_at(self, limit: int) -> None:
         """Nothing from offset `limit` on is sent any more (the target of a promote)."""
@@ -130,11 +133,14 @@ class PartitionCopy:
             self._queue_bytes -= step.size
             self._budget.release(step.size)
             self.position = step.base
+            self.position_epoch = -1
 
-    def opened(self, node: int, log_end: int, last_sequence: int | None) -> None:
+    def opened(self, node: int, log_end: int, last_sequence: int | None, source_epoch: int) -> None:
+        """`source_epoch`: the leader epoch of the source's batch before `log_end`, -1 where it is not known."""
         self.appender.open(log_end, last_sequence, time.monotonic())
         self.node = node
         self.position = log_end
+        self.position_epoch = source_epoch
         self.ending = None
         self.is_open = True
         self.destination_trouble = None

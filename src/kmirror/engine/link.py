@@ -19,6 +19,7 @@ from kmirror.engine.metadata import MetadataLoop
 from kmirror.engine.mirror_copy import MirrorCopy
 from kmirror.engine.opening import Broken, Sides, SourceTrouble, open_partition, settle
 from kmirror.engine.recorder import Recorder
+from kmirror.engine.retention import bridge
 from kmirror.engine.source import SourceFetcher
 from kmirror.engine.steps import Fill
 from kmirror.engine.tenure import Tenure
@@ -224,10 +225,31 @@ class LinkEngine:
             assigned=self._assigned,
             on_ready=self._send_on,
             on_end=self._on_end,
+            on_out_of_range=lambda copy: self._start(self._bridge(copy)),
             on_stale=self.source_metadata.mark_stale,
         )
         self._fetchers[node] = fetcher
         self._start(fetcher.run())
+
+    async def _bridge(self, copy: PartitionCopy) -> None:
+        if copy.bridging:
+            return
+        copy.bridging = True
+        try:
+            gap = await bridge(copy, self._source, self._recorder, self._settings.gap_fill_max)
+        except Broken as e:
+            self._on_end(copy, e.error)
+        except KmirrorError as e:
+            copy.in_trouble(e, at_source=isinstance(e, ClusterError))
+        else:
+            if gap:
+                log.warning(
+                    "%s: offsets %d to %d are lost: retention overran the mirror", copy.name, gap.base, gap.end - 1
+                )
+                copy.enqueue(gap)
+                self._send_on(copy)
+        finally:
+            copy.bridging = False
 
     def _producer(self, node: int) -> DestinationProducer:
         if node not in self._producers:

@@ -71,9 +71,8 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
         end = await rpc.log_end(connection, topic, partition)
         if before == await rpc.last_sequence(connection, topic, partition, producer_id):
             break
-    if end > 0:
-        await _check_tail(copy, sides, end)
-    copy.opened(node, end, before)
+    epoch = await _check_tail(copy, sides, end) if end > 0 else -1
+    copy.opened(node, end, before, epoch)
 
 
 async def settle(copy: PartitionCopy, destination: Cluster) -> None:
@@ -104,9 +103,10 @@ async def _leader(
     return node, await cluster.connection(node, purpose)
 
 
-async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> None:
+async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> int:
+    """Returns the leader epoch of the source's batch before `end`, -1 where the source does not hold it any more."""
     with _source_trouble():
-        source_start, source_end = await _source_bounds(copy, sides.source)
+        source_start, source_end = await source_bounds(copy, sides.source)
     if end > source_end:
         message = (
             f"the mirror's log end {end} is beyond the source's {source_end}: "
@@ -118,7 +118,7 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> None:
         # Somebody's transaction would end with a marker: its records stand before it.
         tail = await _last_batches(copy, sides.destination, max(0, end - _BEHIND_A_MARKER)) or tail
     if not tail or source_start >= end:
-        return  # nothing left to compare: retention took it at one side
+        return -1  # nothing left to compare: retention took it at one side
     first = wire.header(tail[0]).base_offset
     with _source_trouble():
         view = await _source_view(copy, sides.source, max(first, source_start), end)
@@ -134,6 +134,7 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> None:
             "somebody else wrote to the mirror topic"
         )
         raise Broken(MirrorError(Failure.FOREIGN_WRITER, message, copy.partition, difference.offset))
+    return view.epoch_before(end)
 
 
 @contextmanager
@@ -144,7 +145,7 @@ def _source_trouble() -> Iterator[None]:
         raise SourceTrouble(e.message, hint=e.hint, code=e.code) from e
 
 
-async def _source_bounds(copy: PartitionCopy, source: Cluster) -> tuple[int, int]:
+async def source_bounds(copy: PartitionCopy, source: Cluster) -> tuple[int, int]:
     """(log start, log end) of the source's partition."""
     topic, partition = copy.source_topic, copy.partition
     _, connection = await _leader(source, topic, copy.source_topic_id, partition, "check")

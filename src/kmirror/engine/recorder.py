@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import MirrorError
 
 
@@ -13,6 +14,9 @@ class Recorder(Protocol):
 
     async def stopped(self, topic: str) -> None:
         """Sets the held-back configs at the destination, then records that the mirror is STOPPED."""
+
+    async def lost(self, topic: str, gap: LostGap) -> None:
+        """Writes into the ledger that offsets were lost to retention; only then are they filled."""
 
     async def grow(self, topic: str, partitions: int) -> None:
         """Gives the mirror topic `partitions` partitions, and records it."""

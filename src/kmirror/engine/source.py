@@ -42,7 +42,7 @@ class SourceFetcher:
     """Fetches from source broker `node` for all partitions that it leads, up to the last stable offset.
 
     `assigned` gives the partitions of the link that a node leads; `on_ready` is told of a partition that has
-    something to send, `on_end` of one that can't go on, `on_stale` when leaders or topic ids have to be read again.
+    something to send, `on_end` of one that can't go on, `on_out_of_range` of one whose position the source does not hold, `on_stale` when leaders or topic ids have to be read again.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class SourceFetcher:
         assigned: Callable[[int], Iterable[PartitionCopy]],
         on_ready: Callable[[PartitionCopy], None],
         on_end: Callable[[PartitionCopy, MirrorError], None],
+        on_out_of_range: Callable[[PartitionCopy], None],
         on_stale: Callable[[], None],
     ) -> None:
         self._node = node
@@ -64,6 +65,7 @@ class SourceFetcher:
         self._assigned = assigned
         self._on_ready = on_ready
         self._on_end = on_end
+        self._on_out_of_range = on_out_of_range
         self._on_stale = on_stale
         self._turn = 0
         self.wake = asyncio.Event()
@@ -111,7 +113,14 @@ class SourceFetcher:
                 asked[topic, copy.partition] = (copy, copy.generation)
                 most = max(copy.fetch_bytes, self._settings.partition_fetch_bytes)
                 request.append(
-                    FetchPartition(copy.source_topic, copy.source_topic_id, copy.partition, copy.position, most)
+                    FetchPartition(
+                        copy.source_topic,
+                        copy.source_topic_id,
+                        copy.partition,
+                        copy.position,
+                        most,
+                        copy.position_epoch,
+                    )
                 )
             body = wire_fetch.encode_fetch(
                 version,
@@ -136,6 +145,10 @@ class SourceFetcher:
         if fetched.error:
             self._refused(copy, fetched.error)
             return 0
+        if fetched.diverging is not None:
+            message = f"the source's log was cut at offset {fetched.diverging} and went on with other records"
+            self._on_end(copy, MirrorError(Failure.UNEXPECTED_TRUNCATION, message, offset=fetched.diverging))
+            return 0
         copy.source_seen(fetched.last_stable_offset)
         kept = 0
         start = copy.position
@@ -147,6 +160,8 @@ class SourceFetcher:
                 break
             copy.enqueue(step)
             kept += step.size
+        if copy.position > start:
+            copy.position_epoch = wire.epoch_before(fetched.records, copy.position)
         if copy.ending is None and copy.position == start and len(fetched.records):
             copy.fetch_bytes = wire.first_batch_bytes(fetched.records) or 0
         if copy.position > start:
@@ -175,10 +190,8 @@ class SourceFetcher:
     def _refused(self, copy: PartitionCopy, code: int) -> None:
         error = BrokerError(code, f"Fetch {copy.name}")
         if code == OFFSET_OUT_OF_RANGE:
-            message = (
-                f"the source does not hold offset {copy.position} (retention overran the mirror, or the log was cut)"
-            )
-            self._on_end(copy, MirrorError(Failure.SOURCE_OFFSET_OUT_OF_RANGE, message, offset=copy.position))
+            copy.retry_fetch_at = time.monotonic() + _RETRY_S
+            self._on_out_of_range(copy)
         elif code == CORRUPT_MESSAGE:
             message = f"the source's broker finds its own log damaged at offset {copy.position}"
             self._on_end(copy, MirrorError(Failure.CORRUPT_BATCH, message, offset=copy.position))

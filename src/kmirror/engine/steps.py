@@ -10,6 +10,7 @@ class Gap(StrEnum):
     MARKER = "a transaction marker"
     ABORTED = "records of an aborted transaction"
     HOLE = "no record: the log was compacted there"
+    LOST = "records that retention removed before they were copied"
 
 
 class Form(StrEnum):

@@ -28,6 +28,11 @@ class SourceView:
     batches: Sequence[memoryview]
     steps: Sequence[Step]
 
+    def epoch_before(self, end: int) -> int:
+        """The leader epoch of the last batch that begins before `end`; -1 below message format v2."""
+        held = [batch for batch in self.batches if wire.base_offset(batch) < end]
+        return wire.header(held[-1]).leader_epoch if held and held[-1][wire.MAGIC_AT] == 2 else -1
+
     def records(self) -> dict[int, Record]:
         """Raises ValueError for bytes that can't be read."""
         out = {}

@@ -44,6 +44,8 @@ class Mirror:
     status_time_ms: int
     error: MirrorError | None = None
     stop: StopRequest | None = None
+    start_offsets: tuple[int, ...] = ()
+    """Where each partition began when the mirror was made; later partitions begin at 0."""
     held_back: Mapping[str, str] = field(default_factory=dict)
     """Topic configs of the source that the mirror may not have yet: set when it becomes a topic of its own."""
 

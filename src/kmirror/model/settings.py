@@ -11,6 +11,7 @@ from typing import Final
 
 from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.model.link import DESTINATION_PREFIX
+from kmirror.model.start_spec import EARLIEST, parse_start_spec
 
 _MIB: Final = 1024 * 1024
 _INT_MAX: Final = 2**31 - 1  # sizes and times travel as 32-bit numbers in Kafka's protocol
@@ -44,6 +45,8 @@ class LinkSettings:
     metadata_max_age_s: float
     request_timeout_s: float
     gap_fill_mode: str
+    gap_fill_max: int
+    start_offset_spec: str
 
 
 def _number(least: int, most: int = _INT_MAX) -> Callable[[str], None]:
@@ -69,6 +72,10 @@ def _servers(value: str) -> None:
     parse_bootstrap(value)
 
 
+def _start_spec(value: str) -> None:
+    parse_start_spec(value)
+
+
 _SECURITY: Final = Setting("PLAINTEXT", "How the cluster is reached.", _one_of("PLAINTEXT"))
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
@@ -82,7 +89,13 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "gap.fill.mode": Setting(
             "auto",
             "How offsets without a visible record are taken at the destination.",
-            _one_of("auto", "markers", "transactions"),
+            _one_of("auto", "markers"),
+        ),
+        "gap.fill.max": Setting(
+            "5000000", "Offsets lost to retention that are filled; more end the mirror.", _number(0, 2**62)
+        ),
+        "mirror.start.offset.spec": Setting(
+            EARLIEST, "Where new mirrors begin: earliest, latest or an ISO 8601 time.", _start_spec
         ),
         "fetch.buffer.bytes": Setting(
             str(64 * _MIB), "Bytes fetched and not yet acknowledged, of all partitions.", _number(_MIB, 2**40)
@@ -101,7 +114,7 @@ acl.filters acl.sync.enable acl.sync.ms auto.create.mirror.topics.enable auto.cr
 availability.check.consecutive.failure.threshold availability.check.ms client.dns.lookup cluster.link.paused
 cluster.link.prefix cluster.link.retry.timeout.ms connections.max.idle.ms consumer.group.prefix.enable
 consumer.offset.group.filters consumer.offset.sync.enable consumer.offset.sync.ms local.listener.name
-mirror.start.offset.spec num.cluster.link.fetchers replica.fetch.backoff.ms replica.fetch.min.bytes
+num.cluster.link.fetchers replica.fetch.backoff.ms replica.fetch.min.bytes
 replica.socket.receive.buffer.bytes replica.socket.timeout.ms retry.backoff.ms sasl.jaas.config sasl.mechanism
 socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms topic.config.sync.include
 topic.config.sync.ms
@@ -148,4 +161,6 @@ def settings_from(configs: Mapping[str, str]) -> LinkSettings:
         metadata_max_age_s=int(held["metadata.max.age.ms"]) / 1000,
         request_timeout_s=int(held["request.timeout.ms"]) / 1000,
         gap_fill_mode=held["gap.fill.mode"],
+        gap_fill_max=int(held["gap.fill.max"]),
+        start_offset_spec=held["mirror.start.offset.spec"],
     )

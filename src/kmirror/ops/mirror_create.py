@@ -3,16 +3,20 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from kmirror.admin.cluster import ClusterAdmin, TopicInfo
 from kmirror.admin.mirror_configs import MirrorConfigs, mirror_configs
 from kmirror.admin.mirror_topic import check_replication, create_mirror_topic
+from kmirror.engine.alignment import fill_heads
 from kmirror.errors import Conflict, KmirrorError, LinkBusy, NotFound, StateError, UsageError
 from kmirror.model.link import Link, name_fault
 from kmirror.model.mirror import Mirror
+from kmirror.model.settings import settings_from
 from kmirror.model.states import MirrorState
 from kmirror.ops.clock import now_ms
 from kmirror.ops.config_text import parse_config
+from kmirror.ops.mirror_start import start_offsets
 from kmirror.process.control import nudge
 from kmirror.process.detached import running, start_runner
 from kmirror.state.links import LinkStore, link_not_found
@@ -101,6 +105,7 @@ def _make_topic(
     source_configs = source.topic_configs(source_topic)
     plan = mirror_configs(source_configs, chosen)
     _check_min_isr(destination, plan, replication_factor)
+    starts = start_offsets(source, source_topic, original.partitions, settings_from(link.configs).start_offset_spec)
     made = create_mirror_topic(
         destination,
         topic,
@@ -109,6 +114,8 @@ def _make_topic(
         plan=plan,
         source=source_configs,
         chosen=chosen,
+        starts={partition: start for partition, start in enumerate(starts) if start > 0},
+        fill_heads=partial(fill_heads, link.destination_bootstrap),
     )
     return Mirror(
         topic=topic,
@@ -116,6 +123,7 @@ def _make_topic(
         source_topic_id=original.topic_id,
         destination_topic_id=made.topic_id,
         partitions=original.partitions,
+        start_offsets=starts,
         state=MirrorState.ACTIVE,
         status_time_ms=now_ms(),
         held_back=plan.held_back,

@@ -6,16 +6,19 @@ from dataclasses import replace
 
 from kmirror.admin.mirror_topic import grow_topic, release_topic
 from kmirror.engine.copy import now_ms
+from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, after
 from kmirror.state.links import LinkStore
+from kmirror.state.runtime import RunFiles
 
 
 class LinkRecorder:
     """The Recorder of one link; `on_change` is called in the event loop after each change of links.toml."""
 
-    def __init__(self, store: LinkStore, link: str, on_change: Callable[[], None]) -> None:
+    def __init__(self, store: LinkStore, files: RunFiles, link: str, on_change: Callable[[], None]) -> None:
         self._store = store
+        self._files = files
         self._link = link
         self._on_change = on_change
 
@@ -32,6 +35,9 @@ class LinkRecorder:
         mirror = link.mirrors[topic]
         await asyncio.to_thread(release_topic, link.destination_bootstrap, topic, mirror.held_back)
         await self._change(topic, lambda found: found.moved(Event.STOPPED, now_ms()))
+
+    async def lost(self, topic: str, gap: LostGap) -> None:  # noqa: ARG002  # the gap knows its topic
+        await asyncio.to_thread(self._files.append_gap, gap)
 
     async def grow(self, topic: str, partitions: int) -> None:
         link = await asyncio.to_thread(self._store.get, self._link)

@@ -65,7 +65,7 @@ class _Runner:
         self._seen = (-1, -1)
         self._reload = asyncio.Event()
         self._link: Link = store.get(link)
-        recorder = LinkRecorder(store, link, self._reload.set)
+        recorder = LinkRecorder(store, files, link, self._reload.set)
         self._engine = LinkEngine(self._link, settings_from(self._link.configs), recorder)
         self._control = ControlServer(files.socket, self._status, self._reload.set)
 

@@ -153,6 +153,7 @@ def _mirror(topic: str, data: Mapping[str, Any]) -> Mirror:
         status_time_ms=data["status_time_ms"],
         error=MirrorError(**error) if error else None,
         stop=StopRequest(Event(stop["event"]), tuple(stop["targets"])) if stop else None,
+        start_offsets=tuple(data.get("start_offsets", ())),
         held_back=dict(data.get("held_back", {})),
     )
 
@@ -165,6 +166,7 @@ def _mirror_table(mirror: Mirror) -> dict[str, Any]:
         "partitions": mirror.partitions,
         "state": str(mirror.state),
         "status_time_ms": mirror.status_time_ms,
+        "start_offsets": list(mirror.start_offsets),
         "held_back": dict(mirror.held_back),
     }
     if mirror.error:

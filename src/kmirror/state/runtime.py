@@ -1,9 +1,12 @@
 """The runtime files of one link: who runs it, what was last seen, its log. All of them may be deleted at any time."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
+from kmirror.errors import StateError
+from kmirror.model.ledger import LostGap
 from kmirror.model.status import LinkStatus, link_status_from
 from kmirror.state.atomic import write_atomic
 from kmirror.state.lock import RunLock
@@ -19,10 +22,33 @@ class RunFiles:
         self.output = self.directory / "runner.out"
         self.socket = self.directory / "control.sock"
         self._status = self.directory / "status.json"
+        self._gaps = self.directory / "gaps.jsonl"
         self.lock = RunLock(self.directory / "lock")
 
     def create(self) -> Path:
         return private_directory(self.directory)
+
+    def append_gap(self, gap: LostGap) -> None:
+        """Adds a line to the ledger and waits for the disk; raises StateError."""
+        self.create()
+        try:
+            fd = os.open(self._gaps, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(json.dumps(asdict(gap)).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as e:
+            raise StateError(f'cannot write "{self._gaps}": {e.strerror}', hint="Free some disk space.") from e
+
+    def read_gaps(self) -> list[LostGap]:
+        """Every line of the ledger, oldest first; raises StateError where it is damaged."""
+        try:
+            lines = self._gaps.read_text().splitlines()
+            return [LostGap(**json.loads(line)) for line in lines]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError) as e:
+            raise StateError(f'cannot read the ledger "{self._gaps}": {e}', hint="Repair it, or move it away.") from e
 
     def write_status(self, status: LinkStatus) -> None:
         """Replaces status.json; raises OSError."""

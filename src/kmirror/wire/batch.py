@@ -100,11 +100,25 @@ def header(batch: memoryview) -> BatchHeader:
     return BatchHeader._make(_HEADER.unpack_from(batch))
 
 
+def base_offset(batch: memoryview) -> int:
+    return int(struct.unpack_from(">q", batch)[0])
+
+
 def compression(batch: memoryview) -> int:
     """The codec of a batch, or of a message below format v2 (whose attributes stand elsewhere)."""
     if batch[MAGIC_AT] < 2:
         return int(batch[MAGIC_AT + 1] & COMPRESSION)
     return header(batch).attributes & COMPRESSION
+
+
+def epoch_before(records: memoryview, offset: int) -> int:
+    """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none."""
+    last = None
+    for raw in split(records):
+        if raw.base_offset >= offset:
+            break
+        last = raw
+    return header(last.data).leader_epoch if last and last.magic == 2 else -1
 
 
 def is_intact(batch: memoryview) -> bool:

@@ -22,13 +22,18 @@ _ABORTED: Final = struct.Struct(">qq")
 
 @dataclass(frozen=True, slots=True)
 class FetchPartition:
-    """What to fetch: from `offset` on, up to `max_bytes` (one whole batch in any case, if it comes first)."""
+    """What to fetch: from `offset` on, up to `max_bytes` (one whole batch in any case, if it comes first).
+
+    `last_epoch` is the leader epoch of the batch before `offset`, -1 where it is not known: with it the broker tells
+    when its log was cut and went on otherwise (KIP-595).
+    """
 
     topic: str
     topic_id: bytes
     partition: int
     offset: int
     max_bytes: int
+    last_epoch: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Fetched:
     """One partition of an answer. `topic` is the name or the id, as the version of the request has it.
 
     `records` is a view into the answer's frame: whole batches, and at its end perhaps a part of one.
+    `diverging` is set, with no records, when the log was cut: the offset at which the last known epoch ended.
     `aborted` holds (producer id, first offset) of aborted transactions, at isolation level read_committed.
     """
 
@@ -47,6 +53,7 @@ class Fetched:
     log_start: int
     aborted: tuple[tuple[int, int], ...]
     records: memoryview
+    diverging: int | None = None
 
 
 def encode_fetch(
@@ -69,7 +76,7 @@ def encode_fetch(
     for name, items in topics.items():
         out.append(items[0].topic_id if version >= BY_ID else encode_unsigned(len(name) + 1) + name.encode())
         out.append(encode_unsigned(len(items) + 1))
-        out.extend(_PARTITION.pack(p.partition, -1, p.offset, -1, -1, p.max_bytes) + b"\0" for p in items)
+        out.extend(_PARTITION.pack(p.partition, -1, p.offset, p.last_epoch, -1, p.max_bytes) + b"\0" for p in items)
         out.append(b"\0")
     out.append(b"\1\1\0")  # no forgotten topics, empty rack id, no tagged fields
     return b"".join(out)
@@ -114,5 +121,19 @@ def _partition(view: memoryview, position: int, topic: str | bytes) -> tuple[Fet
     if end > len(view):
         raise ValueError("the records are longer than the frame")
     records = view[position:end]
-    fetched = Fetched(topic, index, error, high_watermark, stable, log_start, tuple(aborted), records)
-    return fetched, skip_tags(view, end)
+    diverging, position = _diverging(view, end)
+    fetched = Fetched(topic, index, error, high_watermark, stable, log_start, tuple(aborted), records, diverging)
+    return fetched, position
+
+
+def _diverging(view: memoryview, position: int) -> tuple[int | None, int]:
+    """The end offset in the tagged field DivergingEpoch (tag 0), and the position behind all tagged fields."""
+    count, position = read_unsigned(view, position)
+    end_offset = None
+    for _ in range(count):
+        tag, position = read_unsigned(view, position)
+        size, position = read_unsigned(view, position)
+        if tag == 0:
+            end_offset = struct.unpack_from(">iq", view, position)[1]
+        position += size
+    return end_offset, position

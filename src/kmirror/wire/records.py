@@ -41,14 +41,18 @@ def read_records(batch: memoryview) -> list[RawRecord]:
             end = position + size
             delta, position = read_signed(payload, position + 1)  # behind the unused attributes
             offset, position = read_signed(payload, position)
-            if not position <= end <= len(payload):
-                raise ValueError("a record is longer than its batch")
+            _check_within(position, end, len(payload))
             timestamp = header.base_timestamp + delta if append_time is None else append_time
             out.append(RawRecord(header.base_offset + offset, timestamp, bytes(payload[position:end])))
             position = end
     except Exception as e:  # each codec has errors of its own
         raise ValueError(f"unreadable batch at offset {header.base_offset}: {type(e).__name__}: {e}") from e
     return out
+
+
+def _check_within(position: int, end: int, size: int) -> None:
+    if not position <= end <= size:
+        raise ValueError("a record is longer than its batch")
 
 
 def raw_record(record: wire.Record) -> RawRecord:
