@@ -11,17 +11,13 @@ from typing import Any, Final
 
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
-from kmirror.engine.copy import PartitionCopy, now_ms
-from kmirror.engine.destination import DestinationProducer
-from kmirror.engine.gap_filler import GapFiller
+from kmirror.engine.copy import now_ms
+from kmirror.engine.flow import Above, Flow
 from kmirror.engine.identity import Identity
 from kmirror.engine.metadata import MetadataLoop
 from kmirror.engine.mirror_copy import MirrorCopy
-from kmirror.engine.opening import Broken, Sides, SourceTrouble, open_partition, settle
+from kmirror.engine.opening import Sides, settle
 from kmirror.engine.recorder import Recorder
-from kmirror.engine.retention import bridge
-from kmirror.engine.source import SourceFetcher
-from kmirror.engine.steps import Fill
 from kmirror.engine.tenure import Tenure
 from kmirror.errors import ClusterError, KmirrorError
 from kmirror.model.link import Link
@@ -33,7 +29,6 @@ from kmirror.wire.cluster import Cluster
 
 log = logging.getLogger(__name__)
 
-_OPENING_AT_ONCE: Final = 16
 _DRAIN_S: Final = 8.0
 _GONE_AFTER_S: Final = 300.0  # cluster.link.retry.timeout.ms
 _TICK_S: Final = 0.05
@@ -56,14 +51,20 @@ class LinkEngine:
             self._destination, lambda: self._topics("destination"), age, self._on_metadata
         )
         self.mirrors: dict[str, MirrorCopy] = {}
-        self._fetchers: dict[int, SourceFetcher] = {}
-        self._producers: dict[int, DestinationProducer] = {}
-        self._gap_fillers: dict[int, GapFiller] = {}
-        self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
-        self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = asyncio.Event()
         self._fault: BaseException | None = None
+        above = Above(
+            mirrors=self.mirrors,
+            held=lambda: self.tenure.held,
+            start=self._start,
+            fail=self._fail,
+            source_stale=self.source_metadata.mark_stale,
+            destination_stale=self.destination_metadata.mark_stale,
+            doubt=lambda _: self.tenure.look(),
+        )
+        sides = Sides(self._source, self._destination, self.identity)
+        self._flow = Flow(sides, settings, self._budget, recorder, above)
 
     # --- what is wanted
 
@@ -96,7 +97,7 @@ class LinkEngine:
             log.info("mirror %s: halted (%s)", mirror.mirror.topic, mirror.mirror.state)
             mirror.halt()
         for copy in mirror.partitions.values():
-            self._open_when_due(mirror, copy)
+            self._flow.open_when_due(mirror, copy)
 
     def stop(self) -> None:
         """Lets `run` end: what is in flight is waited for, at most 8 s."""
@@ -118,7 +119,7 @@ class LinkEngine:
         except TimeoutError:
             log.warning("stopping with batches in flight: the next run reads where the log ends")
         finally:
-            for task in (*self._tasks, *self._openers.values()):
+            for task in list(self._tasks):
                 task.cancel()
             self.identity.close()
             self._source.close()
@@ -130,10 +131,11 @@ class LinkEngine:
         while not all(mirror.drained for mirror in self.mirrors.values()) and self._fault is None:  # noqa: ASYNC110
             await asyncio.sleep(_TICK_S)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
+        return task
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -174,12 +176,10 @@ class LinkEngine:
             self._look_at_topics(mirror)
             for copy in mirror.partitions.values():
                 copy.close_when_idle()
-                self._open_when_due(mirror, copy)
-                node = self._source.leader(copy.source_topic, copy.partition)
-                if mirror.running and node is not None and node not in self._fetchers:
-                    self._start_fetcher(node)
-        for fetcher in self._fetchers.values():
-            fetcher.wake.set()
+                self._flow.open_when_due(mirror, copy)
+                if copy.is_open:
+                    self._flow.start_fetching(copy)
+        self._flow.wake()
 
     def _look_at_topics(self, mirror: MirrorCopy) -> None:
         if not mirror.running:
@@ -207,153 +207,7 @@ class LinkEngine:
         await self._insist(mirror, lambda: self._recorder.grow(topic, partitions))
         mirror.growing = False
 
-    # --- partitions
-
-    def _assigned(self, node: int) -> Iterator[PartitionCopy]:
-        for mirror in self.mirrors.values():
-            if mirror.running:
-                for copy in mirror.partitions.values():
-                    if self._source.leader(copy.source_topic, copy.partition) == node:
-                        yield copy
-
-    def _start_fetcher(self, node: int) -> None:
-        fetcher = SourceFetcher(
-            node,
-            self._source,
-            self._settings,
-            self._budget,
-            assigned=self._assigned,
-            on_ready=self._send_on,
-            on_end=self._on_end,
-            on_out_of_range=lambda copy: self._start(self._bridge(copy)),
-            on_stale=self.source_metadata.mark_stale,
-        )
-        self._fetchers[node] = fetcher
-        self._start(fetcher.run())
-
-    async def _bridge(self, copy: PartitionCopy) -> None:
-        if copy.bridging:
-            return
-        copy.bridging = True
-        try:
-            gap = await bridge(copy, self._source, self._recorder, self._settings.gap_fill_max)
-        except Broken as e:
-            self._on_end(copy, e.error)
-        except KmirrorError as e:
-            copy.in_trouble(e, at_source=isinstance(e, ClusterError))
-        else:
-            if gap:
-                log.warning(
-                    "%s: offsets %d to %d are lost: retention overran the mirror", copy.name, gap.base, gap.end - 1
-                )
-                copy.enqueue(gap)
-                self._send_on(copy)
-        finally:
-            copy.bridging = False
-
-    def _producer(self, node: int) -> DestinationProducer:
-        if node not in self._producers:
-            producer = DestinationProducer(
-                node,
-                self._destination,
-                self._budget,
-                producer_id=lambda: self.identity.producer_id or 0,
-                request_timeout_s=self._settings.request_timeout_s,
-                on_drained=self._on_drained,
-                on_broken=self._on_broken,
-                on_end=self._on_end,
-            )
-            self._producers[node] = producer
-            self._start(producer.run())
-        return self._producers[node]
-
-    def _gap_filler(self, node: int) -> GapFiller:
-        if node not in self._gap_fillers:
-            filler = GapFiller(
-                node,
-                self._destination,
-                self.identity,
-                on_filled=self._on_drained,
-                on_broken=self._on_broken,
-                on_end=self._on_end,
-                on_superseded=lambda _: self.tenure.look(),
-            )
-            self._gap_fillers[node] = filler
-            self._start(filler.run())
-        return self._gap_fillers[node]
-
-    def _send_on(self, copy: PartitionCopy) -> None:
-        """Batches go at once, several in flight; a gap waits until nothing is."""
-        if not copy.is_open:
-            return
-        if not isinstance(copy.next_step(), Fill):
-            self._producer(copy.node).ready(copy)
-        elif not copy.busy:
-            self._gap_filler(copy.node).ready(copy)
-
-    def _open_when_due(self, mirror: MirrorCopy, copy: PartitionCopy) -> None:
-        due = mirror.running and not copy.is_open and not copy.busy and copy not in self._openers
-        if due and self.tenure.held:
-            task = asyncio.get_running_loop().create_task(self._open(mirror, copy))
-            self._openers[copy] = task
-            task.add_done_callback(lambda done: self._opener_done(copy, done))
-
-    def _opener_done(self, copy: PartitionCopy, task: asyncio.Task[None]) -> None:
-        self._openers.pop(copy, None)
-        self._on_done(task)
-
-    async def _open(self, mirror: MirrorCopy, copy: PartitionCopy) -> None:
-        while mirror.running and self.tenure.held:
-            producer_id = self.identity.producer_id
-            try:
-                async with self._opening:
-                    await open_partition(copy, Sides(self._source, self._destination, self.identity))
-            except Broken as e:
-                self._fail(mirror, e.error)
-            except ClusterError as e:
-                copy.in_trouble(e, at_source=isinstance(e, SourceTrouble))
-                self._mark_stale()
-                await asyncio.sleep(copy.backoff.next())
-            else:
-                log.debug("%s: opened at %d", copy.name, copy.appender.log_end)
-                if not mirror.running or not self.tenure.held or producer_id != self.identity.producer_id:
-                    copy.closed()
-                    continue
-                self._on_metadata_of(copy)
-                return
-
-    def _on_metadata_of(self, copy: PartitionCopy) -> None:
-        node = self._source.leader(copy.source_topic, copy.partition)
-        if node is not None and node not in self._fetchers:
-            self._start_fetcher(node)
-        for fetcher in self._fetchers.values():
-            fetcher.wake.set()
-
-    def _on_broken(self, copy: PartitionCopy, error: ClusterError) -> None:
-        """What was sent is refused or in doubt: once all answers are in, the partition is opened again."""
-        copy.in_trouble(error, at_source=False)
-        copy.closed()
-        self.destination_metadata.mark_stale()
-        self._on_drained(copy)
-
-    def _on_drained(self, copy: PartitionCopy) -> None:
-        mirror = self.mirrors.get(copy.topic)
-        if mirror is None or mirror.partitions.get(copy.partition) is not copy:
-            return
-        if copy.is_open and copy.ending is not None and copy.drained:
-            node = self._source.leader(copy.source_topic, copy.partition)
-            if node in self._fetchers:
-                self._fetchers[node].end(copy)
-        self._send_on(copy)
-        self._open_when_due(mirror, copy)
-
     # --- endings
-
-    def _on_end(self, copy: PartitionCopy, error: MirrorError) -> None:
-        mirror = self.mirrors.get(copy.topic)
-        if mirror:
-            place = MirrorError(error.code, error.message, copy.partition, error.offset)
-            self._fail(mirror, place)
 
     def _fail(self, mirror: MirrorCopy, error: MirrorError) -> None:
         if mirror.error is not None:

@@ -41,8 +41,9 @@ _IDLE_S: Final = 0.5
 class SourceFetcher:
     """Fetches from source broker `node` for all partitions that it leads, up to the last stable offset.
 
-    `assigned` gives the partitions of the link that a node leads; `on_ready` is told of a partition that has
-    something to send, `on_end` of one that can't go on, `on_out_of_range` of one whose position the source does not hold, `on_stale` when leaders or topic ids have to be read again.
+    `assigned` gives the partitions of the link that a node leads; `on_ready` is told of a partition that has something
+    to send, `on_end` of one that can't go on, `on_out_of_range` of one whose position the source does not hold,
+    `on_stale` when leaders or topic ids have to be read again.
     """
 
     def __init__(

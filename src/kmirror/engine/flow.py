@@ -1,0 +1,212 @@
+"""The pipes of a link: a fetcher for each source broker, a producer and a gap filler for each destination broker.
+
+A partition flows once it is opened; what breaks it closes it, and it is opened again when nothing of it is on its way.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kmirror.engine.budget import Budget
+from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.destination import DestinationProducer
+from kmirror.engine.gap_filler import GapFiller
+from kmirror.engine.identity import Superseded
+from kmirror.engine.mirror_copy import MirrorCopy
+from kmirror.engine.opening import Broken, Sides, SourceTrouble, open_partition
+from kmirror.engine.recorder import Recorder
+from kmirror.engine.retention import bridge
+from kmirror.engine.source import SourceFetcher
+from kmirror.engine.steps import Fill
+from kmirror.errors import ClusterError, KmirrorError
+from kmirror.model.mirror import MirrorError
+from kmirror.model.settings import LinkSettings
+
+log = logging.getLogger(__name__)
+
+_OPENING_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """What the pipes need of the engine that owns them."""
+
+    mirrors: dict[str, MirrorCopy]
+    held: Callable[[], bool]
+    start: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+    fail: Callable[[MirrorCopy, MirrorError], None]
+    source_stale: Callable[[], None]
+    destination_stale: Callable[[], None]
+    doubt: Callable[[Superseded], None]
+
+
+class Flow:
+    def __init__(
+        self,
+        sides: Sides,
+        settings: LinkSettings,
+        budget: Budget,
+        recorder: Recorder,
+        above: Above,
+    ) -> None:
+        self._sides = sides
+        self._source = sides.source
+        self._destination = sides.destination
+        self._identity = sides.identity
+        self._settings = settings
+        self._budget = budget
+        self._recorder = recorder
+        self._engine = above
+        self._fetchers: dict[int, SourceFetcher] = {}
+        self._producers: dict[int, DestinationProducer] = {}
+        self._gap_fillers: dict[int, GapFiller] = {}
+        self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
+        self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
+
+    def _assigned(self, node: int) -> Iterator[PartitionCopy]:
+        for mirror in self._engine.mirrors.values():
+            if mirror.running:
+                for copy in mirror.partitions.values():
+                    if self._source.leader(copy.source_topic, copy.partition) == node:
+                        yield copy
+
+    def _start_fetcher(self, node: int) -> None:
+        fetcher = SourceFetcher(
+            node,
+            self._source,
+            self._settings,
+            self._budget,
+            assigned=self._assigned,
+            on_ready=self._send_on,
+            on_end=self._on_end,
+            on_out_of_range=self._on_out_of_range,
+            on_stale=self._engine.source_stale,
+        )
+        self._fetchers[node] = fetcher
+        self._engine.start(fetcher.run())
+
+    def _on_out_of_range(self, copy: PartitionCopy) -> None:
+        self._engine.start(self._bridge(copy))
+
+    async def _bridge(self, copy: PartitionCopy) -> None:
+        if copy.bridging:
+            return
+        copy.bridging = True
+        try:
+            gap = await bridge(copy, self._source, self._recorder, self._settings.gap_fill_max)
+        except Broken as e:
+            self._on_end(copy, e.error)
+        except KmirrorError as e:
+            copy.in_trouble(e, at_source=isinstance(e, ClusterError))
+        else:
+            if gap:
+                log.warning(
+                    "%s: offsets %d to %d are lost: retention overran the mirror", copy.name, gap.base, gap.end - 1
+                )
+                copy.enqueue(gap)
+                self._send_on(copy)
+        finally:
+            copy.bridging = False
+
+    def _producer(self, node: int) -> DestinationProducer:
+        if node not in self._producers:
+            producer = DestinationProducer(
+                node,
+                self._destination,
+                self._budget,
+                producer_id=lambda: self._identity.producer_id or 0,
+                request_timeout_s=self._settings.request_timeout_s,
+                on_drained=self._on_drained,
+                on_broken=self._on_broken,
+                on_end=self._on_end,
+            )
+            self._producers[node] = producer
+            self._engine.start(producer.run())
+        return self._producers[node]
+
+    def _gap_filler(self, node: int) -> GapFiller:
+        if node not in self._gap_fillers:
+            filler = GapFiller(
+                node,
+                self._destination,
+                self._identity,
+                on_filled=self._on_drained,
+                on_broken=self._on_broken,
+                on_end=self._on_end,
+                on_superseded=self._engine.doubt,
+            )
+            self._gap_fillers[node] = filler
+            self._engine.start(filler.run())
+        return self._gap_fillers[node]
+
+    def _send_on(self, copy: PartitionCopy) -> None:
+        """Batches go at once, several in flight; a gap waits until nothing is."""
+        if not copy.is_open:
+            return
+        if not isinstance(copy.next_step(), Fill):
+            self._producer(copy.node).ready(copy)
+        elif not copy.busy:
+            self._gap_filler(copy.node).ready(copy)
+
+    def open_when_due(self, mirror: MirrorCopy, copy: PartitionCopy) -> None:
+        due = mirror.running and not copy.is_open and not copy.busy and copy not in self._openers
+        if due and self._engine.held():
+            self._openers[copy] = self._engine.start(self._open(mirror, copy))
+            self._openers[copy].add_done_callback(lambda _: self._openers.pop(copy, None))
+
+    async def _open(self, mirror: MirrorCopy, copy: PartitionCopy) -> None:
+        while mirror.running and self._engine.held():
+            producer_id = self._identity.producer_id
+            try:
+                async with self._opening:
+                    await open_partition(copy, self._sides)
+            except Broken as e:
+                self._engine.fail(mirror, e.error)
+            except ClusterError as e:
+                copy.in_trouble(e, at_source=isinstance(e, SourceTrouble))
+                self._engine.source_stale()
+                self._engine.destination_stale()
+                await asyncio.sleep(copy.backoff.next())
+            else:
+                log.debug("%s: opened at %d", copy.name, copy.appender.log_end)
+                if not mirror.running or not self._engine.held() or producer_id != self._identity.producer_id:
+                    copy.closed()
+                    continue
+                self.start_fetching(copy)
+                return
+
+    def start_fetching(self, copy: PartitionCopy) -> None:
+        node = self._source.leader(copy.source_topic, copy.partition)
+        if node is not None and node not in self._fetchers:
+            self._start_fetcher(node)
+        self.wake()
+
+    def _on_broken(self, copy: PartitionCopy, error: ClusterError) -> None:
+        """What was sent is refused or in doubt: once all answers are in, the partition is opened again."""
+        copy.in_trouble(error, at_source=False)
+        copy.closed()
+        self._engine.destination_stale()
+        self._on_drained(copy)
+
+    def _on_drained(self, copy: PartitionCopy) -> None:
+        mirror = self._engine.mirrors.get(copy.topic)
+        if mirror is None or mirror.partitions.get(copy.partition) is not copy:
+            return
+        if copy.is_open and copy.ending is not None and copy.drained:
+            node = self._source.leader(copy.source_topic, copy.partition)
+            if node in self._fetchers:
+                self._fetchers[node].end(copy)
+        self._send_on(copy)
+        self.open_when_due(mirror, copy)
+
+    def _on_end(self, copy: PartitionCopy, error: MirrorError) -> None:
+        mirror = self._engine.mirrors.get(copy.topic)
+        if mirror:
+            self._engine.fail(mirror, MirrorError(error.code, error.message, copy.partition, error.offset))
+
+    def wake(self) -> None:
+        """Leaders or topics were read anew."""
+        for fetcher in self._fetchers.values():
+            fetcher.wake.set()
