@@ -1,6 +1,6 @@
 """Runs kmirror under a profiler: `python -m bench.profiling samples|calls FILE <kmirror's arguments>`.
 
-`samples` looks every millisecond of CPU time where the program is, and costs next to nothing: time is where it shows.
+`samples` looks at each tick of the CPU clock where the program is, and costs next to nothing: time is where it shows.
 `calls` is cProfile: exact counts of calls, but it makes small functions look dearer than they are.
 """
 
@@ -9,13 +9,14 @@ import os
 import pstats
 import signal
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 KINDS: Final = ("samples", "calls")
-_EVERY_S: Final = 0.001
+_EVERY_S: Final = 0.001  # or as often as the kernel's clock ticks, 250 times a second for most
 _TOP: Final = 25
 
 
@@ -50,7 +51,7 @@ class _Samples:
 
     def report(self) -> str:
         total = max(1, self._functions.total())
-        parts = [f"{total} samples, one each {_EVERY_S * 1000:g} ms of CPU time"]
+        parts = [f"{total} samples in {time.process_time():.2f} CPU-seconds, start-up included"]
         tables = (("own time", self._functions), ("own time by line", self._lines), ("with callees", self._inclusive))
         for title, counts in tables:
             parts.append(f"\n{title}")
