@@ -39,7 +39,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH)
 
 completions docs: $(READY)
 	$(BIN)/python tools/generate.py $@

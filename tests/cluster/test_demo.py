@@ -48,6 +48,11 @@ class Demo:
     def output(self) -> str:
         return self._output.read_text()
 
+    def reach(self, text: str, timeout: float = 60) -> None:
+        """Waits until it has printed this, and still runs."""
+        eventually(lambda: text in self.output() or self.process.poll() is not None, timeout, self.output)
+        assert self.process.poll() is None, self.output()
+
     def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
         """As the terminal does it: to all of the foreground process group."""
         os.killpg(self.process.pid, number)
@@ -107,8 +112,7 @@ def test_the_demo_mirrors_promotes_and_finds_both_sides_equal(folder, begun):
 def test_ctrl_c_at_any_moment_leaves_nothing(folder, begun, moment):
     demo = Demo(folder, "--seconds", "2")
     begun.append(demo)
-    eventually(lambda: moment in demo.output() or demo.process.poll() is not None, 60, demo.output)
-    assert demo.process.poll() is None, demo.output()
+    demo.reach(moment)
     demo.interrupt()
     assert demo.process.wait(30) == 130, demo.output()
     assert "Traceback" not in demo.output()
@@ -119,7 +123,7 @@ def test_ctrl_c_while_kafka_is_fetched_leaves_nothing(folder, begun):
     cache = folder / "cache"
     demo = Demo(folder, environment={"XDG_CACHE_HOME": str(cache), "KMIRROR_KAFKA_HOME": ""})
     begun.append(demo)
-    eventually(lambda: "Fetching Apache Kafka" in demo.output(), 30, demo.output)
+    demo.reach("Fetching Apache Kafka")
     demo.interrupt()
     assert demo.process.wait(15) == 130, demo.output()
     assert "Traceback" not in demo.output()
@@ -130,9 +134,9 @@ def test_ctrl_c_while_kafka_is_fetched_leaves_nothing(folder, begun):
 def test_a_second_ctrl_c_and_a_closed_terminal_leave_nothing_either(folder, begun):
     demo = Demo(folder, "--seconds", "60")
     begun.append(demo)
-    eventually(lambda: "orders: ACTIVE, lag" in demo.output(), 60, demo.output)
+    demo.reach("orders: ACTIVE, lag")
     demo.interrupt(signal.SIGHUP)
-    eventually(lambda: "stopping" in demo.output(), 20, demo.output)
+    demo.reach("stopping")
     demo.interrupt()
     assert demo.process.wait(30) == 130, demo.output()
     demo.assert_nothing_left()

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import TopicCollection, TopicPartitionInfo
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
 
 from kmirror.sandbox import KafkaCluster
 from support import logs, oracle
@@ -201,3 +208,11 @@ def topic_configs(cluster: KafkaCluster, topic: str) -> dict[str, str]:
     client = admin(cluster)
     (described,) = client.describe_configs([resource]).values()
     return {name: entry.value for name, entry in described.result(20).items()}
+
+
+def set_topic_config(cluster: KafkaCluster, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    client = admin(cluster)
+    (altered,) = client.incremental_alter_configs([resource]).values()
+    altered.result(20)

@@ -113,6 +113,7 @@ def test_we_read_what_kafka_python_writes(made: tuple[int, FetchResponse]) -> No
             p.log_start_offset,
             tuple((a.producer_id, a.first_offset) for a in p.aborted_transactions or []),
             memoryview(p.records or b""),
+            p.diverging_epoch.end_offset if p.diverging_epoch and p.diverging_epoch.end_offset >= 0 else None,
         )
         for t in answer.responses
         for p in t.partitions

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -297,3 +299,40 @@ def test_stopping_what_does_not_run(home, say):
     store(home, a_link("east-west"))
 
     assert say("link", "stop", "east-west").out == 'Cluster link "east-west" is not running.\n'
+
+
+HEAVY = ("confluent_kafka", "kafka")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("link", "list"), ("mirror", "list"), ("status",)])
+def test_what_reads_this_machine_alone_starts_fast(home, words):
+    """Client libraries cost more than the whole rest: completion and lists must not load them."""
+    code = (
+        "import sys\nfrom kmirror.cli.app import main\n"
+        f"try: main({list(words)!r})\nexcept SystemExit: pass\n"
+        f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_complete(home):
+    store(home, a_link("east-west", a_mirror("orders"), a_mirror("payments")), a_link("west-east", a_mirror("other")))
+
+    def complete(line):
+        environment = {
+            **os.environ,
+            "_KMIRROR_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split(" ")) - 1),
+        }
+        command = [sys.executable, "-m", "kmirror"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.stdout.split()
+
+    assert complete("kmirror link describe east") == ["east-west"]
+    assert complete("kmirror mirror list --link ") == ["east-west", "west-east"]
+    assert complete("kmirror mirror promote --link east-west pay") == ["payments"]
+    assert complete("kmirror mirror describe o") == ["orders", "other"]
+    home.links_file.write_text("damaged")
+    assert complete("kmirror link describe ") == []

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmirror.engine.tail import compare_tail
+from kmirror.engine.tail import Difference, SourceView
+from kmirror.engine.tail import compare_tail as compare_batches
+from kmirror.engine.translate import translate
+from kmirror.wire import batch as wire
 from kmirror.wire.batch import stamp
 from support.batches import TRANSACTIONAL, Rec, batch, dense, marker, message, message_set
 
@@ -16,6 +19,12 @@ RECORDS = [Rec(i, b"value %d" % i, b"key %d" % i, 1000 + i, (("h", b"1"), ("h", 
 
 def view(data: bytes) -> memoryview:
     return memoryview(bytearray(data))
+
+
+def compare_tail(destination: memoryview, source: list[memoryview]) -> Difference | None:
+    """One batch of the destination against these of the source."""
+    steps = list(translate(memoryview(b"".join(source)), min(map(wire.base_offset, source), default=0)))
+    return compare_batches([destination], SourceView(source, steps))
 
 
 def mirrored(data: bytes, base: int) -> memoryview:

@@ -19,22 +19,22 @@ _WIDTH: Final = 80
 
 
 class Stage:
-    """`kmirror` with a home of its own. Each command is printed before it runs."""
+    """`kmirror` with a home of its own. Each command is printed before it runs; one runs at a time."""
 
     def __init__(self, console: Console, home: Path, interrupts: Interrupts) -> None:
         self._console = console
         self._interrupts = interrupts
         self._environment = {**os.environ, "KMIRROR_HOME": str(home)}
+        self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, *words: str) -> None:
         """Raises KmirrorError where the command fails; its own words are on the terminal then."""
         self._print(words)
-        process = self._start(words)
         try:
-            code = process.wait()
+            code = self._start(words).wait()
         except KeyboardInterrupt:
             # Let it finish what it does: half a `mirror create` would leave a runner that nobody knows of.
-            _end(process, first=None)
+            self._end(first=None)
             raise
         if code != 0:
             raise KmirrorError(f"`kmirror {shlex.join(words)}` failed with exit code {code}")
@@ -42,37 +42,52 @@ class Stage:
     def run_for(self, seconds: float, *words: str) -> None:
         """A command that goes on until Ctrl-C, which it gets after some seconds."""
         self._print(words)
-        process = self._start(words)
         try:
-            code = process.wait(seconds)
+            code = self._start(words).wait(seconds)
         except subprocess.TimeoutExpired:
-            _end(process, first=signal.SIGINT)
+            self._end(first=signal.SIGINT)
             return
         except KeyboardInterrupt:
             # It may have begun a moment ago, too early to answer Ctrl-C decently. The view hides the cursor.
-            _end(process, first=signal.SIGTERM)
+            self._end(first=signal.SIGTERM)
             self._console.show_cursor()
             raise
         raise KmirrorError(f"`kmirror {shlex.join(words)}` ended before its time, with exit code {code}")
 
     def run_quietly(self, *words: str) -> None:
         """A command of the clean-up: it may have nothing to do."""
-        _end(self._start(words, output=subprocess.DEVNULL), first=None)
+        self._start(words, output=subprocess.DEVNULL)
+        self._end(first=None)
 
     def _print(self, words: tuple[str, ...]) -> None:
         self._console.print(Text(f"\n$ {command_line(words)}", style="bold cyan"), soft_wrap=True)
 
     def _start(self, words: tuple[str, ...], output: int | None = None) -> subprocess.Popen[bytes]:
+        # An interrupt is held back until the process is known here: nobody else could end it.
         with self._interrupts.held():
-            # A process group of its own: Ctrl-C in the terminal reaches the demo alone, which ends all in order.
-            return subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "kmirror", *words],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                # A group of its own: Ctrl-C in the terminal reaches the demo alone, which ends all in order.
                 process_group=0,
             )
+        return process
+
+    def _end(self, *, first: signal.Signals | None) -> None:
+        """Waits for the end of what runs: `first` is sent at once, and more where it takes too long."""
+        if self._process is None:
+            return
+        for number in (first, signal.SIGINT, signal.SIGKILL):
+            if number is not None:
+                self._process.send_signal(number)
+            try:
+                self._process.wait(_FINISH_S)
+            except subprocess.TimeoutExpired:
+                continue
+            return
 
 
 def command_line(words: tuple[str, ...]) -> str:
@@ -87,15 +102,3 @@ def command_line(words: tuple[str, ...]) -> str:
         else:
             parts.append(shlex.quote(word))
     return " ".join(parts)
-
-
-def _end(process: subprocess.Popen[bytes], *, first: signal.Signals | None) -> None:
-    """Waits for its end; insists with `first` at once where that is given, and with more where it takes too long."""
-    for number in (first, signal.SIGINT, signal.SIGKILL):
-        if number is not None:
-            process.send_signal(number)
-        try:
-            process.wait(_FINISH_S)
-        except subprocess.TimeoutExpired:
-            continue
-        return

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from kmirror.cli.options import LinkArg, OutputOpt
-from kmirror.cli.output import Format, print_record, print_rows, without_empty
+from kmirror.cli.output import Format, Narrow, print_record, print_rows, without_empty
 
 _OMITTED: Final = (
     "link_id",
@@ -46,7 +46,7 @@ def list_(
     ]
     rows = [asdict(row) for row in list_links(home(), include_topics=include_topics)]
     shown = rows if output is Format.HUMAN else [without_empty(row, _OMITTED) for row in rows]
-    print_rows(shown, columns, output)
+    print_rows(shown, columns, output, Narrow(spared=("link_id",)))
 
 
 def describe(link: LinkArg, output: OutputOpt = Format.HUMAN) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from kmirror.cli.live_text import since
 from kmirror.cli.options import LinkOpt, OutputOpt, TopicArg, complete_links
-from kmirror.cli.output import Format, Row, note, print_rows, rows_of, say
+from kmirror.cli.output import Format, Narrow, Row, note, print_rows, rows_of, say
 from kmirror.errors import UsageError
 
 
@@ -43,7 +43,7 @@ def list_(
         "max_per_partition_mirror_lag_ms",
     ]
     rows = rows_of(found.rows)
-    print_rows(rows, columns, output)
+    print_rows(rows, columns, output, Narrow(once=("link_name",), spared=("status_time_ms",)))
     for name in found.idle:
         warn_idle(name, rows)
     for name in found.silent:
@@ -81,7 +81,7 @@ def describe(
         "partition_mirror_lag_ms",
     ]
     rows = rows_of(found.rows)
-    print_rows(rows, columns, output)
+    print_rows(rows, columns, output, Narrow(once=tuple(columns[:6])))
     if output is Format.HUMAN:
         for line in _faults(rows):
             say(line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from kmirror.cli.options import DryRunOpt, LinkOpt, OutputOpt, TopicsArg, seconds
-from kmirror.cli.output import Format, note, print_rows, rows_of, say
+from kmirror.cli.output import Format, Narrow, note, print_rows, rows_of, say
 from kmirror.errors import KmirrorError, NotReached
 
 if TYPE_CHECKING:  # ops stay unimported until a verb runs; Typer sees none of these
@@ -23,6 +23,8 @@ _COLUMNS: Final = (
     "error_message",
     "error_code",
 )
+_NARROW: Final = Narrow(once=("mirror_topic_name",), spared=("error_code",))
+
 TimeoutOpt = Annotated[
     float, typer.Option("--timeout", metavar="TIME", help="How long to wait: 30s, 2m.", parser=seconds)
 ]
@@ -141,13 +143,13 @@ def failover(
 
 
 def _show(outcomes: Sequence["TopicOutcome"], output: Format) -> None:
-    print_rows(rows_of([row for outcome in outcomes for row in outcome.rows]), _COLUMNS, output)
+    print_rows(rows_of([row for outcome in outcomes for row in outcome.rows]), _COLUMNS, output, _NARROW)
 
 
 def _say_waiting(begun: "Begun") -> None:
     going = [o for o in begun.outcomes if o.error is None]
-    if going and sys.stderr.isatty():
-        lag = sum(max(0, row.partition_mirror_lag) for o in going for row in o.rows)
+    lag = sum(max(0, row.partition_mirror_lag) for o in going for row in o.rows)
+    if lag and sys.stderr.isatty():
         note(f"Waiting for {lag:,} records to be copied (Ctrl-C stops waiting, not the promotion)...")
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -49,6 +49,23 @@ _TITLES: Final = MappingProxyType(
 Row = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """What a table does on a terminal that is too narrow for it.
+
+    Of the columns `once`, those that say the same in every row are said once, above; `spared` ones are left out where
+    even that is not enough.
+    """
+
+    once: tuple[str, ...] = ()
+    spared: tuple[str, ...] = ()
+
+
+_PLAIN: Final = Narrow()
+_SENTENCES: Final = frozenset({"error_message"})
+_SENTENCE_WIDTH: Final = 24
+
+
 class Format(StrEnum):
     HUMAN = "human"
     JSON = "json"
@@ -92,12 +109,12 @@ def print_document(data: object, form: Format) -> None:
     print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), end="")  # noqa: T201
 
 
-def print_rows(rows: Sequence[Row], columns: Sequence[str], form: Format) -> None:
+def print_rows(rows: Sequence[Row], columns: Sequence[str], form: Format, narrow: Narrow = _PLAIN) -> None:
     """Many: for people the `columns` of the rows, for scripts the rows with all they hold."""
     if form is not Format.HUMAN:
         print_document([dict(row) for row in rows], form)
     elif rows:
-        _print_table(rows, columns)
+        _print_table(rows, columns, narrow)
     else:
         say("None found.")
 
@@ -132,29 +149,43 @@ def cell(key: str, value: Any) -> Text:
     return Text(text, style=_STYLES.get(text, ""))
 
 
-def _print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """On a terminal that is too narrow, columns that say the same in every row are said once, above."""
+def _print_table(rows: Sequence[Row], columns: Sequence[str], narrow: Narrow) -> None:
     console = out()
     table = _table(rows, columns)
-    wide = Measurement.get(console, console.options.update(max_width=PIPED_WIDTH), table).maximum
-    if console.is_terminal and wide > console.width:
-        same = [key for key in columns if len({str(row[key]) for row in rows}) == 1 and key != "partition"]
+    if _width(console, table) > console.width:
+        same = [key for key in narrow.once if len({str(row[key]) for row in rows}) == 1]
         for key in same:
             text = cell(key, rows[0][key])
             if text.plain:
                 console.print(Text.assemble((f"{title(key)}: ", "bold"), text), soft_wrap=True)
-        rest = [key for key in columns if key not in same]
-        if not rest:
-            return
-        table = _table(rows, rest)
+        kept = [k for k in columns if k not in same and any(cell(k, row[k]).plain for row in rows)]
+        table = _table(rows, kept, tight=True)
+        if _width(console, table, least=True) > console.width:
+            table = _table(rows, [key for key in kept if key not in narrow.spared], tight=True)
     console.print(table)
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
+def _width(console: Console, table: Table, *, least: bool = False) -> int:
+    found = Measurement.get(console, console.options.update(max_width=PIPED_WIDTH), table)
+    return found.minimum if least else found.maximum
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str], *, tight: bool = False) -> Table:
+    """`tight`: headers break between words. A number is never broken, and sentences break first."""
     table = Table(box=_BOX, show_edge=False, header_style="bold")
     for key in columns:
         number = all(isinstance(row[key], int | float) or row[key] is None for row in rows)
-        table.add_column(title(key), justify="right" if number else "left", overflow="fold")
+        sentence = key in _SENTENCES
+        least = max(len(word) for word in title(key).split())
+        if not sentence:
+            least = max(least, *(len(cell(key, row[key])) for row in rows))
+        table.add_column(
+            title(key),
+            justify="right" if number else "left",
+            overflow="fold",
+            width=least if tight and not sentence else None,
+            min_width=_SENTENCE_WIDTH if sentence and tight else least,
+        )
     for row in rows:
         table.add_row(*(cell(key, row[key]) for key in columns))
     return table

@@ -101,8 +101,10 @@ def parse_links(text: bytes, path: Path) -> dict[str, Link]:
                 f'"{path}" was written by a later kmirror (schema {schema}, this one knows {SCHEMA})',
                 hint="Upgrade kmirror.",
             )
+        if schema != SCHEMA:
+            raise ValueError(f"schema {schema!r} is not known")  # noqa: TRY301  # joins the others below
         return {name: _link(name, item) for name, item in sorted(data.get("links", {}).items())}
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         what = f"{type(e).__name__}: {e}" if isinstance(e, KeyError | AttributeError) else str(e)
         raise StateError(
             f'"{path}" is damaged: {what}',
@@ -118,12 +120,12 @@ def render_links(links: Mapping[str, Link]) -> bytes:
 def _link(name: str, data: Mapping[str, Any]) -> Link:
     return Link(
         name=name,
-        link_id=data["id"],
-        source_cluster_id=data["source_cluster_id"],
-        destination_cluster_id=data["destination_cluster_id"],
-        configs=dict(data["configs"]),
+        link_id=_text(data, "id"),
+        source_cluster_id=_text(data, "source_cluster_id"),
+        destination_cluster_id=_text(data, "destination_cluster_id"),
+        configs=_texts(data, "configs"),
         gap_fill=GapFill(data["gap_fill"]),
-        created_ms=data["created_ms"],
+        created_ms=_number(data, "created_ms"),
         mirrors={topic: _mirror(topic, item) for topic, item in data.get("mirrors", {}).items()},
     )
 
@@ -145,17 +147,22 @@ def _mirror(topic: str, data: Mapping[str, Any]) -> Mirror:
     error = data.get("error")
     return Mirror(
         topic=topic,
-        source_topic=data["source_topic"],
-        source_topic_id=data["source_topic_id"],
-        destination_topic_id=data["destination_topic_id"],
-        partitions=data["partitions"],
+        source_topic=_text(data, "source_topic"),
+        source_topic_id=_text(data, "source_topic_id"),
+        destination_topic_id=_text(data, "destination_topic_id"),
+        partitions=_number(data, "partitions"),
         state=MirrorState(data["state"]),
-        status_time_ms=data["status_time_ms"],
-        error=MirrorError(**error) if error else None,
-        stop=StopRequest(Event(stop["event"]), tuple(stop["targets"])) if stop else None,
-        start_offsets=tuple(data.get("start_offsets", ())),
-        held_back=dict(data.get("held_back", {})),
+        status_time_ms=_number(data, "status_time_ms"),
+        error=_error(error) if error else None,
+        stop=StopRequest(Event(stop["event"]), tuple(_as_number(t) for t in stop["targets"])) if stop else None,
+        start_offsets=tuple(_as_number(start) for start in data.get("start_offsets", ())),
+        held_back=_texts(data, "held_back") if "held_back" in data else {},
     )
+
+
+def _error(data: Mapping[str, Any]) -> MirrorError:
+    partition, offset = (_number(data, key) if key in data else None for key in ("partition", "offset"))
+    return MirrorError(_text(data, "code"), _text(data, "message"), partition, offset)
 
 
 def _mirror_table(mirror: Mirror) -> dict[str, Any]:
@@ -179,3 +186,24 @@ def _mirror_table(mirror: Mirror) -> dict[str, Any]:
     if mirror.stop:
         table["stop"] = {"event": str(mirror.stop.event), "targets": list(mirror.stop.targets)}
     return table
+
+
+def _text(table: Mapping[str, Any], key: str) -> str:
+    value = table[key]
+    if not isinstance(value, str):
+        raise TypeError(f'"{key}" is not text')
+    return value
+
+
+def _texts(table: Mapping[str, Any], key: str) -> dict[str, str]:
+    return {name: _text(table[key], name) for name in table[key]}
+
+
+def _number(table: Mapping[str, Any], key: str) -> int:
+    return _as_number(table[key])
+
+
+def _as_number(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value

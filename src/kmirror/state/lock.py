@@ -19,7 +19,7 @@ _WAIT_S = 10.0  # writers of links.toml hold its lock for milliseconds
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Holds the lock file `path`; raises StateError when somebody else keeps it for 10 s."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = _open(path, os.O_CREAT)
     try:
         deadline = time.monotonic() + _WAIT_S
         while not _take(fd):
@@ -31,9 +31,19 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _take(fd: int) -> bool:
+def _open(path: Path, flags: int) -> int:
+    """Raises FileNotFoundError where there is nothing to open, StateError for any other reason."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise StateError(f'cannot open "{path}": {e.strerror}', hint="Check its owner and mode.") from e
+
+
+def _take(fd: int, *, shared: bool = False) -> bool:
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -56,7 +66,7 @@ class RunLock:
 
     def acquire(self, link: str, body: Mapping[str, Any]) -> None:
         """Raises LinkBusy while another process holds it."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = _open(self._path, os.O_CREAT)
         # Those who only look take the lock for an instant: one refusal is not yet a runner.
         deadline = time.monotonic() + 0.3
         while not _take(fd):
@@ -81,15 +91,16 @@ class RunLock:
     def holder(self) -> Runner | None:
         """The process that holds the lock now; None when nobody does."""
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            fd = _open(self._path, 0)
         except FileNotFoundError:
             return None
         try:
-            if _take(fd):
+            # Shared: two who look at once must not take each other for a runner, and the body for a living one's.
+            if _take(fd, shared=True):
                 return None
             body = json.loads(os.pread(fd, 4096, 0))
             return Runner(body["pid"], body["started_ms"])
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             return None  # caught between taking the lock and writing the body
         finally:
             os.close(fd)

@@ -59,5 +59,5 @@ class RunFiles:
         """What was last seen; None where nothing is left of it."""
         try:
             return link_status_from(json.loads(self._status.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None  # advice, never truth: a damaged one is as good as none

@@ -135,5 +135,6 @@ def _diverging(view: memoryview, position: int) -> tuple[int | None, int]:
         size, position = read_unsigned(view, position)
         if tag == 0:
             end_offset = struct.unpack_from(">iq", view, position)[1]
+            end_offset = None if end_offset < 0 else end_offset
         position += size
     return end_offset, position

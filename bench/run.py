@@ -1,0 +1,100 @@
+"""Runs a plan: each load is filled once, and copied by each contender in each round, in turn another one first."""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench.contenders import CONTENDERS, Job
+from bench.fill import Filled, fill
+from bench.latency import TOPIC as PACE
+from bench.latency import Latency, measure_latency
+from bench.loads import Load
+from bench.oracle import check_copy
+from bench.payload import write_payloads
+from bench.plan import Plan
+from bench.profiling import top_functions
+from bench.relay import Limit, measure_limit
+from bench.stage import Stage
+from bench.throughput import Copied, measure
+
+_WARM: Final = Load("warm", "not measured", 100_000, 5 * 1024)
+
+
+@dataclass(slots=True)
+class Results:
+    plan: Plan
+    filled: dict[str, Filled] = field(default_factory=dict)
+    limits: dict[str, Limit] = field(default_factory=dict)
+    copies: list[Copied] = field(default_factory=list)
+    latencies: list[Latency] = field(default_factory=list)
+
+
+def run(plan: Plan, stage: Stage) -> Results:
+    results = Results(plan)
+    payloads = stage.directory / "payloads.txt"
+    write_payloads(payloads)
+    _warm(stage, payloads)
+    for load in plan.loads:
+        results.filled[load.name] = fill(stage, load, payloads)
+        results.limits[load.name] = measure_limit(stage, load)
+        for number in range(plan.rounds):
+            names = plan.contenders_of(load)
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                results.copies.append(_copy(plan, stage, load, name, check=number == 0))
+        stage.clear()
+    if plan.latency:
+        for _ in range(plan.rounds):
+            results.latencies += _latencies(plan, stage)
+    return results
+
+
+def _warm(stage: Stage, payloads: Path) -> None:
+    """New JVMs are slow: without this the first contender would pay for what the others find compiled."""
+    fill(stage, _WARM, payloads)
+    measure("loop", CONTENDERS["loop"], _job(stage, _WARM.topic, _WARM), _WARM)
+    stage.clear()
+
+
+def _copy(plan: Plan, stage: Stage, load: Load, name: str, *, check: bool) -> Copied:
+    stage.clear(keep=load.topic)
+    job = _job(stage, load.topic, load, profile=plan.profile if name == "kmirror" else None)
+    checked = name == "kmirror" and check and not plan.profile
+    copied = measure(
+        name,
+        CONTENDERS[name],
+        job,
+        load,
+        (lambda: check_copy(stage, load.topic, load.records)) if checked else None,
+    )
+    print(
+        f"{load.name}: {name}: {copied.rate:.0f} MB/s, {copied.per_cpu:.0f} MB a CPU-second"
+        f"{', equal to its source' if checked else ''}",
+        flush=True,
+    )
+    if job.profile:
+        print(top_functions(job.profile, job.directory / "profile"), flush=True)
+    return copied
+
+
+def _latencies(plan: Plan, stage: Stage) -> list[Latency]:
+    measured = []
+    warm_s, seconds = (2.0, 5.0) if plan.short else (10.0, 30.0)
+    for name in ("none", *plan.contenders):
+        if name == "loop" or (name == "mm2" and plan.short):
+            continue
+        stage.clear()
+        job = Job(stage, PACE, 1, "none", _directory(stage), eager=True)
+        measured.append(measure_latency(name, CONTENDERS.get(name), job, warm_s=warm_s, seconds=seconds))
+        print(f"latency: {name}: p50 {measured[-1].p50_ms:.1f} ms, p99 {measured[-1].p99_ms:.1f} ms", flush=True)
+    stage.clear()
+    return measured
+
+
+def _job(stage: Stage, topic: str, load: Load, profile: str | None = None) -> Job:
+    return Job(stage, topic, load.partitions, load.compression, _directory(stage), profile=profile)
+
+
+def _directory(stage: Stage) -> Path:
+    return Path(tempfile.mkdtemp(prefix="job-", dir=stage.directory))

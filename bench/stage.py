@@ -1,0 +1,77 @@
+"""The two clusters of a run, and the topics that come and go on them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from bench.segments import data_directory
+from kmirror.sandbox import KafkaCluster, KafkaRuntime, kafka_runtime
+
+_VERSION: Final = "4.3.1"
+_PROPERTIES: Final = {
+    "log.segment.delete.delay.ms": "1000",  # a copy goes before the next one comes
+    "log.retention.check.interval.ms": "300000",
+}
+_WAIT_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    directory: Path
+    runtime: KafkaRuntime
+    source: KafkaCluster
+    destination: KafkaCluster
+
+    def create(self, cluster: KafkaCluster, topic: str, partitions: int) -> None:
+        """Returns when the broker has made the logs."""
+        admin = _admin(cluster)
+        new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1"})
+        for created in admin.create_topics([new]).values():
+            created.result(_WAIT_S)
+        last = data_directory(cluster) / f"{topic}-{partitions - 1}"
+        _until(last.exists, f"the log of {topic}")
+
+    def clear(self, keep: str | None = None) -> None:
+        """Deletes all topics but Kafka's own, and but `keep` at the source."""
+        for cluster, kept in ((self.source, keep), (self.destination, None)):
+            admin = _admin(cluster)
+            topics = admin.list_topics(timeout=_WAIT_S).topics
+            gone = [topic for topic in topics if topic != kept and not topic.startswith("__")]
+            for deleted in admin.delete_topics(gone).values() if gone else ():
+                deleted.result(_WAIT_S)
+            data = data_directory(cluster)
+            _until(
+                lambda gone=gone, data=data: not any(_logs(data, topic) for topic in gone), "the deletion of old topics"
+            )
+
+
+@contextmanager
+def stage(directory: Path) -> Iterator[Stage]:
+    """Starts both clusters in `directory`, and stops them."""
+    runtime = kafka_runtime(_VERSION, connect_mirror=True, say=print)
+    source = KafkaCluster("source", directory / "source", runtime, properties=_PROPERTIES)
+    destination = KafkaCluster("destination", directory / "destination", runtime, properties=_PROPERTIES)
+    with source, destination:
+        yield Stage(directory, runtime, source, destination)
+
+
+def _admin(cluster: KafkaCluster) -> AdminClient:
+    return AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+
+
+def _logs(data: Path, topic: str) -> list[Path]:
+    """The folders of a topic; one that is being deleted is `<topic>-<partition>.<id>-delete`."""
+    return [path for path in data.glob(f"{topic}-*") if path.name.removeprefix(f"{topic}-")[:1].isdigit()]
+
+
+def _until(holds, what: str) -> None:
+    deadline = time.monotonic() + _WAIT_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {_WAIT_S} s in vain for {what}")
+        time.sleep(0.05)

@@ -1,0 +1,76 @@
+"""The results for people."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Final
+
+from bench.report import by_contender, ratios
+from bench.run import Results
+
+_NAMES: Final = {
+    "mm2": "MirrorMaker 2",
+    "loop": "record loop",
+    "kmirror": "kmirror",
+    "none": "no mirror: source itself",
+}
+_COLUMNS: Final = ("", "MB/s", "MB/CPU-s", "MB/CPU-s of brokers", "peak RSS MB", "start-up s", "batch KB")
+
+
+def print_tables(results: Results) -> None:
+    for load in results.plan.loads:
+        filled = results.filled[load.name]
+        print(
+            f"\n{load.meaning}: {load.record_megabytes:.0f} MB of records, {load.partitions} partition(s),"
+            f" {filled.batches} batches of {filled.batch_bytes / 1024:.1f} KB"
+        )
+        contenders = by_contender(results, load.name)
+        rows = [_COLUMNS]
+        for name, of in contenders.items():
+            rows.append(
+                (
+                    _NAMES[name],
+                    f"{of['megabytes_per_s']:.0f}",
+                    f"{of['megabytes_per_cpu_s']:.0f}",
+                    f"{of['megabytes_per_broker_cpu_s']:.0f}",
+                    f"{of['peak_rss_megabytes']:.0f}",
+                    f"{of['startup_s']:.1f}",
+                    f"{of['destination_batch_bytes'] / 1024:.1f}",
+                )
+            )
+        limit = results.limits[load.name]
+        per_cpu = f"{limit.megabytes_per_cpu_s:.0f}"
+        rows.append(("socket to socket", f"{limit.megabytes_per_s:.0f}", per_cpu, "", "", "", ""))
+        for name, ratio in ratios(contenders).items():
+            keys = ("megabytes_per_s", "megabytes_per_cpu_s", "megabytes_per_broker_cpu_s", "peak_rss")
+            rows.append((f"kmirror : {_NAMES[name]}", *(f"{ratio[key]:.1f} x" for key in keys), "", ""))
+        _print(rows)
+    _print_latencies(results)
+    others = [copied.cpu.others / copied.window_s for copied in results.copies]
+    if others:
+        print(f"\nOther processes used {statistics.median(others):.2f} cores meanwhile (at most {max(others):.2f}).")
+
+
+def _print_latencies(results: Results) -> None:
+    if not results.latencies:
+        return
+    print("\nLatency at 1,000 records/s, ms")
+    rows: list[Sequence[str]] = [("", "p50", "p99", "max", "CPU %")]
+    for name in dict.fromkeys(latency.contender for latency in results.latencies):
+        rounds = [latency for latency in results.latencies if latency.contender == name]
+        rows.append(
+            (
+                _NAMES[name],
+                f"{statistics.median(one.p50_ms for one in rounds):.1f}",
+                f"{statistics.median(one.p99_ms for one in rounds):.1f}",
+                f"{statistics.median(one.max_ms for one in rounds):.1f}",
+                f"{statistics.median(one.cpu_percent for one in rounds):.1f}" if name != "none" else "",
+            )
+        )
+    _print(rows)
+
+
+def _print(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        print("  ".join(cells).rstrip())

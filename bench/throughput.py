@@ -1,0 +1,93 @@
+"""One contender copies one load: how fast, at what cost."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bench.contenders import Contender, Job
+from bench.loads import RECORD_BYTES, Load
+from bench.meter import Usage, peak_rss_megabytes, usage
+from bench.process import check_alive, running
+from bench.segments import TopicTail
+
+_POLL_S: Final = 0.02
+_STALL_S: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Megabytes are those of the records (1,000 bytes each), whatever they weigh on the wire.
+
+    The window lasts from the first records at the destination to the last; `cpu` is of the window alone.
+    """
+
+    contender: str
+    load: str
+    startup_s: float
+    window_s: float
+    megabytes: float
+    cpu: Usage
+    peak_rss_megabytes: float
+    destination_batch_bytes: float
+
+    @property
+    def rate(self) -> float:
+        return self.megabytes / self.window_s
+
+    @property
+    def per_cpu(self) -> float:
+        """Megabytes a CPU-second of the mirror's process."""
+        return self.megabytes / max(self.cpu.mirror, 0.01)
+
+    @property
+    def per_broker_cpu(self) -> float:
+        """Megabytes a CPU-second of both brokers together."""
+        return self.megabytes / max(self.cpu.source + self.cpu.destination, 0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at: float
+    records: int
+    cpu: Usage
+
+
+def measure(name: str, contender: Contender, job: Job, load: Load, check: Callable[[], None] | None = None) -> Copied:
+    """Runs `contender` until all is copied; `check` is called while the copy still stands, outside the window."""
+    command = contender(job)
+    log = job.directory / "output.log"
+    started = time.monotonic()
+    with running(command, log) as process:
+        tail = TopicTail(job.stage.destination, load.topic, load.partitions)
+        pids = (process.pid, *job.stage.source.pids, *job.stage.destination.pids)
+
+        def sample() -> _Sample:
+            records = tail.read()
+            return _Sample(time.monotonic(), records, usage(*pids))
+
+        first = last = sample()
+        while last.records < load.records:
+            time.sleep(_POLL_S)
+            check_alive(process, log)
+            now = sample()
+            if now.records > last.records or now.at - last.at < _STALL_S:
+                last = now if now.records > last.records else last
+            else:
+                raise TimeoutError(f"{name}: {last.records} of {load.records} records, none for {_STALL_S} s")
+            first = last if not first.records else first
+        if last is first:
+            raise RuntimeError(f"{name}: all was copied between two looks: the load is too small to measure")
+        rss = peak_rss_megabytes(process.pid)
+        if check:
+            check()
+    return Copied(
+        contender=name,
+        load=load.name,
+        startup_s=first.at - started,
+        window_s=last.at - first.at,
+        megabytes=(last.records - first.records) * RECORD_BYTES / 1e6,
+        cpu=last.cpu - first.cpu,
+        peak_rss_megabytes=rss,
+        destination_batch_bytes=tail.bytes / max(1, tail.batches),
+    )
