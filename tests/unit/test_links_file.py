@@ -227,3 +227,9 @@ def test_writers_side_by_side_lose_no_update(tmp_path: Path) -> None:
     assert [writer.wait(60) for writer in writers] == [0] * 4
     assert store.get("a").created_ms == 160
     assert sorted(p.name for p in tmp_path.iterdir()) == [".links.lock", "links.toml"]
+
+
+def test_partition_and_offset_nought_are_places() -> None:
+    mirror = Mirror("t", "t", "sid", "did", 1, MirrorState.FAILED, 5, MirrorError("C", "m", 0, 0))
+    links = {"l": link("l", mirrors={"t": mirror})}
+    assert parse_links(render_links(links), PATH) == links

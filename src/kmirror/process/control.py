@@ -1,6 +1,7 @@
 """The control socket of a runner: one JSON object a line, asked and answered. Only its owner can open it (0600)."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -65,7 +66,8 @@ class ControlServer:
             writer.close()
 
     def _answer(self, line: bytes) -> dict[str, Any]:
-        command = json.loads(line).get("command")
+        request = json.loads(line)
+        command = request.get("command") if isinstance(request, dict) else None
         if command == "status":
             return {"status": asdict(self._status())}
         if command == "reload":
@@ -88,7 +90,8 @@ def observe(home: Home, link: str) -> LinkStatus | None:
         return None
     answer = _ask(files, "status")
     if answer and "status" in answer:
-        return link_status_from(answer["status"])
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):  # a runner of another version
+            return link_status_from(answer["status"])
     return files.read_status()
 
 

@@ -93,4 +93,5 @@ def _absolute_home() -> dict[str, str]:
 def _last_words(files: RunFiles) -> str:
     text = files.output.read_text(errors="replace").strip()
     lines = [line for line in text.splitlines() if line.strip()]
-    return (lines[-1] if lines else "no word")[:_WORDS]
+    errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]  # behind them, suggestions
+    return (errors or lines or ["no word"])[-1][:_WORDS]

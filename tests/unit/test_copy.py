@@ -1,0 +1,192 @@
+"""One partition's queue, limits and trouble; the budget counts exactly what is held."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kmirror.engine import copy as copy_module
+from kmirror.engine.appender import Verdict
+from kmirror.engine.budget import Budget
+from kmirror.engine.copy import PartitionCopy, refusal
+from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Stop
+from kmirror.errors import ClusterError
+from kmirror.model.failures import Failure
+from kmirror.model.mirror import Mirror, MirrorError
+from kmirror.model.states import MirrorState
+from kmirror.model.status import PartitionState
+from kmirror.wire.topic_id import topic_id_bytes, topic_id_text
+
+TOPIC_ID = topic_id_text(bytes(range(16)))
+
+
+def step(base: int, count: int, size: int = 10, at: int = 1000) -> Append:
+    return Append(base, count, memoryview(bytes(size)), at, at)
+
+
+def made(budget: Budget | None = None, log_end: int = 0) -> PartitionCopy:
+    mirror = Mirror("t", "s", TOPIC_ID, TOPIC_ID, 3, MirrorState.ACTIVE, 1)
+    copy = PartitionCopy(mirror, 1, budget or Budget(1 << 20))
+    copy.opened(4, log_end, log_end - 1 if log_end else None)
+    return copy
+
+
+def enqueue(copy: PartitionCopy, budget: Budget, item: Append) -> None:
+    budget.adjust(0, len(item.batch))
+    copy.enqueue(item)
+
+
+ACTIONS = st.tuples(
+    st.sampled_from(["fetch", "fetch", "send", "ack", "refuse", "cut", "close"]), st.integers(1, 5), st.integers(1, 90)
+)
+
+
+@given(st.lists(ACTIONS, max_size=60))
+def test_the_budget_holds_what_is_queued_and_in_flight(actions: list[tuple[str, int, int]]) -> None:
+    budget = Budget(1 << 20)
+    copy = made(budget)
+    end = 0
+    for action, count, size in actions:
+        if action == "fetch" and copy.wants_fetch(time.monotonic(), 200):
+            enqueue(copy, budget, step(copy.position, count, size))
+        elif action == "send" and copy.next_step() and copy.appender.may_send(time.monotonic(), 5):
+            copy.appender.send(copy.take())
+        elif action in {"ack", "refuse"} and copy.appender.in_flight:
+            base = copy.appender.in_flight[0].step.base
+            sent, verdict = copy.appender.settle(6 if action == "refuse" else 0, base, time.monotonic())
+            budget.release(len(sent.step.batch))
+            if verdict is Verdict.COPIED:
+                copy.copied(sent.step)
+                end = sent.step.end
+        elif action == "cut":
+            copy.cut_at(copy.position - count)
+        elif action == "close":
+            copy.closed()
+        if (copy.appender.broken or not copy.is_open) and not copy.appender.in_flight:
+            copy.closed()
+            copy.opened(4, end, end - 1 if end else None)
+            copy.limit = None
+        flying = sum(len(sent.step.batch) for sent in copy.appender.in_flight)
+        assert budget.held == copy.queued_bytes + flying
+        assert copy.drained == (budget.held == 0)
+        assert copy.appender.log_end == end
+
+
+def test_a_fetch_is_wanted_while_there_is_room() -> None:
+    budget = Budget(1000)
+    copy = made(budget, 5)
+    assert copy.wants_fetch(0.0, 100)
+    enqueue(copy, budget, step(5, 3, 99))
+    assert copy.wants_fetch(0.0, 100)
+    enqueue(copy, budget, step(8, 1, 1))
+    assert copy.position == 9
+    assert not copy.wants_fetch(0.0, 100)
+    copy.take()
+    copy.retry_fetch_at = 7.0
+    assert not copy.wants_fetch(6.9, 100)
+    assert copy.wants_fetch(7.0, 100)
+    copy.ending = Stop(9, "CORRUPT_BATCH", "x")
+    assert not copy.wants_fetch(7.0, 100)
+    copy.ending = None
+    copy.closed()
+    assert not copy.wants_fetch(7.0, 100)
+
+
+def test_a_limit_cuts_what_is_queued_and_is_reached_when_all_is_acked() -> None:
+    budget = Budget(1000)
+    copy = made(budget)
+    for base in (0, 2, 4, 6):
+        enqueue(copy, budget, step(base, 2))
+    copy.cut_at(4)
+    assert (copy.position, copy.queued_bytes, budget.held) == (4, 20, 20)
+    assert not copy.wants_fetch(0.0, 100)
+    for base in (0, 2):
+        assert not copy.at_limit
+        copy.appender.send(copy.take())
+        copy.appender.settle(0, base, 0.0)
+    assert copy.at_limit
+    copy.closed()
+    assert not copy.at_limit
+
+
+def test_closing_drops_the_queue_and_marks_fetches_under_way_as_old() -> None:
+    budget = Budget(1000)
+    copy = made(budget)
+    enqueue(copy, budget, step(0, 2))
+    enqueue(copy, budget, step(2, 2))
+    copy.appender.send(copy.take())
+    generation = copy.generation
+    copy.ending = Fill(4, 1, Gap.MARKER)
+    copy.closed()
+    assert copy.generation == generation + 1
+    assert (copy.next_step(), copy.ending, budget.held) == (None, None, 10)
+    assert copy.position == 2
+    assert not copy.drained
+
+
+def test_trouble_is_shown_once_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [10_000]
+    monkeypatch.setattr(copy_module, "now_ms", lambda: clock[0])
+    copy = made()
+    assert copy.status(None).state is PartitionState.COPYING
+    copy.in_trouble(ClusterError("gone", code="X"), at_source=True)
+    clock[0] += 1999
+    copy.in_trouble(ClusterError("still gone", code="Y"), at_source=True)
+    assert copy.status(None).trouble is None
+    clock[0] += 1
+    shown = copy.status(None)
+    assert shown.state is PartitionState.SOURCE_UNAVAILABLE
+    assert shown.trouble
+    assert (shown.trouble.message, shown.trouble.since_ms, shown.trouble.code) == ("still gone", 10_000, "Y")
+    copy.in_trouble(ClusterError("west"), at_source=False)
+    clock[0] += 2000
+    assert copy.status(None).state is PartitionState.DESTINATION_UNAVAILABLE
+    copy.opened(4, 0, None)
+    copy.source_seen(0)
+    assert copy.status(None).state is PartitionState.COPYING
+
+
+def test_an_error_is_shown_where_it_belongs() -> None:
+    copy = made()
+    assert copy.status(MirrorError("C", "m", 1, 5)).state is PartitionState.FAILED
+    assert copy.status(MirrorError("C", "m")).state is PartitionState.FAILED
+    assert copy.status(MirrorError("C", "m", 2, 5)).error is None
+
+
+def test_lag_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [10_000]
+    monkeypatch.setattr(copy_module, "now_ms", lambda: clock[0])
+    budget = Budget(1000)
+    copy = made(budget)
+    assert copy.lag_ms() is None
+    copy.source_seen(0)
+    assert copy.lag_ms() == 0
+    clock[0] = 12_000
+    copy.source_seen(5)
+    assert copy.lag_ms() == 2000  # all was copied at 10,000
+    enqueue(copy, budget, step(0, 5, at=11_500))
+    assert copy.lag_ms() == 500
+    copy.appender.send(copy.take())
+    sent, _ = copy.appender.settle(0, 0, 0.0)
+    copy.copied(sent.step)
+    assert copy.lag_ms() == 0
+
+
+def test_what_ends_a_copy_says_why() -> None:
+    assert refusal(step(0, 1)) is None
+    stop = refusal(Stop(5, Failure.CORRUPT_BATCH, "bad"))
+    assert stop == MirrorError(Failure.CORRUPT_BATCH, "bad", None, 5)
+    for item in (*[Fill(5, 1, gap) for gap in Gap], *[Reencode(5, 1, memoryview(b""), form) for form in Form]):
+        found = refusal(item)
+        assert found
+        assert (found.code, found.offset) == ("UNSUPPORTED_LOG_CONTENT", 5)
+        assert str(item.gap if isinstance(item, Fill) else item.form) in found.message
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_topic_ids(data: bytes) -> None:
+    text = topic_id_text(data)
+    assert len(text) == 22
+    assert topic_id_bytes(text) == data
+    assert topic_id_bytes(text.replace("-", "+").replace("_", "/") + "==") == data or "-" in text or "_" in text
