@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kmirror.engine import copy as copy_module
 from kmirror.engine.appender import Verdict
 from kmirror.engine.budget import Budget
-from kmirror.engine.copy import PartitionCopy, refusal
-from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Stop
+from kmirror.engine.copy import PartitionCopy, refused_gap
+from kmirror.engine.steps import Append, Fill, Gap, Stop
 from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
@@ -28,7 +28,7 @@ def step(base: int, count: int, size: int = 10, at: int = 1000) -> Append:
 def made(budget: Budget | None = None, log_end: int = 0) -> PartitionCopy:
     mirror = Mirror("t", "s", TOPIC_ID, TOPIC_ID, 3, MirrorState.ACTIVE, 1)
     copy = PartitionCopy(mirror, 1, budget or Budget(1 << 20))
-    copy.opened(4, log_end, log_end - 1 if log_end else None)
+    copy.opened(4, log_end, log_end - 1 if log_end else None, -1)
     return copy
 
 
@@ -65,7 +65,7 @@ def test_the_budget_holds_what_is_queued_and_in_flight(actions: list[tuple[str, 
             copy.closed()
         if (copy.appender.broken or not copy.is_open) and not copy.appender.in_flight:
             copy.closed()
-            copy.opened(4, end, end - 1 if end else None)
+            copy.opened(4, end, end - 1 if end else None, -1)
             copy.limit = None
         flying = sum(len(sent.step.batch) for sent in copy.appender.in_flight)
         assert budget.held == copy.queued_bytes + flying
@@ -117,7 +117,7 @@ def test_closing_drops_the_queue_and_marks_fetches_under_way_as_old() -> None:
     enqueue(copy, budget, step(2, 2))
     copy.appender.send(copy.take())
     generation = copy.generation
-    copy.ending = Fill(4, 1, Gap.MARKER)
+    copy.ending = Stop(4, "CORRUPT_BATCH", "x")
     copy.closed()
     assert copy.generation == generation + 1
     assert (copy.next_step(), copy.ending, budget.held) == (None, None, 10)
@@ -142,7 +142,7 @@ def test_trouble_is_shown_once_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None
     copy.in_trouble(ClusterError("west"), at_source=False)
     clock[0] += 2000
     assert copy.status(None).state is PartitionState.DESTINATION_UNAVAILABLE
-    copy.opened(4, 0, None)
+    copy.opened(4, 0, None, -1)
     copy.source_seen(0)
     assert copy.status(None).state is PartitionState.COPYING
 
@@ -173,15 +173,28 @@ def test_lag_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert copy.lag_ms() == 0
 
 
-def test_what_ends_a_copy_says_why() -> None:
-    assert refusal(step(0, 1)) is None
-    stop = refusal(Stop(5, Failure.CORRUPT_BATCH, "bad"))
-    assert stop == MirrorError(Failure.CORRUPT_BATCH, "bad", None, 5)
-    for item in (*[Fill(5, 1, gap) for gap in Gap], *[Reencode(5, 1, memoryview(b""), form) for form in Form]):
-        found = refusal(item)
-        assert found
-        assert (found.code, found.offset) == ("UNSUPPORTED_LOG_CONTENT", 5)
-        assert str(item.gap if isinstance(item, Fill) else item.form) in found.message
+def test_gaps_are_joined_and_filled_from_the_front() -> None:
+    copy = made()
+    copy.enqueue(Fill(0, 3, Gap.ABORTED))
+    copy.enqueue(Fill(3, 1, Gap.MARKER))
+    gap = copy.next_step()
+    assert isinstance(gap, Fill)
+    assert (gap.base, gap.count, copy.position) == (0, 4, 4)
+    copy.marking = True
+    assert copy.busy
+    copy.filled(3)
+    gap = copy.next_step()
+    assert isinstance(gap, Fill)
+    assert (gap.base, gap.count, copy.busy, copy.appender.log_end) == (3, 1, False, 3)
+    copy.filled(4)
+    assert (copy.next_step(), copy.drained, copy.appender.next_offset) == (None, True, 4)
+
+
+def test_a_refused_gap_says_where_and_what_to_grant() -> None:
+    found = refused_gap(Fill(5, 1, Gap.MARKER), 5)
+    assert (found.code, found.offset) == (Failure.GAP_NOT_FILLABLE, 5)
+    assert Gap.MARKER in found.message
+    assert "ALTER" in found.message
 
 
 @given(st.binary(min_size=16, max_size=16))

@@ -10,6 +10,7 @@ from typing import Final
 
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.copy import now_ms
+from kmirror.engine.destination import produce_version
 from kmirror.errors import ClusterError
 from kmirror.wire import produce as wire_produce
 from kmirror.wire import rpc
@@ -65,8 +66,7 @@ async def _fill_on(cluster: Cluster, topic: str, topic_id: bytes, partition: int
     if node is None:
         raise ClusterError(f"no leader for {topic}[{partition}]")
     connection = await cluster.connection(node, "filler")
-    by_id = connection.version_of(wire_produce.API_KEY, wire_produce.BY_NAME, wire_produce.BY_ID) >= wire_produce.BY_ID
-    version = wire_produce.BY_ID if by_id else wire_produce.BY_NAME
+    version = produce_version(connection)
     end = await rpc.log_end(connection, topic, partition)
     while end < start:
         count = min(MOST_RECORDS, start - end)

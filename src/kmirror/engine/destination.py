@@ -84,10 +84,11 @@ class DestinationProducer:
                 continue
             try:
                 connection = await self._cluster.connection(self._node, "produce")
+                version = produce_version(connection)
             except ClusterError as e:
                 self._give_up(e)
                 continue
-            if self._send(connection):
+            if self._send(connection, version):
                 await connection.drain()
 
     def _give_up(self, error: ClusterError) -> None:
@@ -98,12 +99,10 @@ class DestinationProducer:
             if copy.is_open and copy.node == self._node:
                 self._on_broken(copy, error)
 
-    def _send(self, connection: Connection) -> bool:
+    def _send(self, connection: Connection, version: int) -> bool:
         batch = self._pick()
         if not batch:
             return False
-        by_id = connection.version_of(wire_produce.API_KEY, wire_produce.BY_NAME, wire_produce.BY_ID)
-        version = wire_produce.BY_ID if by_id >= wire_produce.BY_ID else wire_produce.BY_NAME
         request = []
         sent: dict[tuple[str | bytes, int], PartitionCopy] = {}
         for copy in batch:
@@ -206,3 +205,9 @@ class DestinationProducer:
             at = sent.step.base
             message = f"the destination refuses the batch of offsets {at} to {sent.step.end - 1}: {error.message}"
             self._on_end(copy, MirrorError(Failure.DESTINATION_REFUSED, message, copy.partition, at))
+
+
+def produce_version(connection: Connection) -> int:
+    """By topic id where the broker can: no batch lands in a topic that was made anew. Raises UnsupportedVersion."""
+    version = connection.version_of(wire_produce.API_KEY, wire_produce.BY_NAME, wire_produce.BY_ID)
+    return wire_produce.BY_ID if version >= wire_produce.BY_ID else wire_produce.BY_NAME

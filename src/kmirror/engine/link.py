@@ -74,6 +74,9 @@ class LinkEngine:
             self.mirrors.pop(topic).halt()
         for topic, mirror in mirrors.items():
             found = self.mirrors.get(topic)
+            if found and found.mirror.destination_topic_id != mirror.destination_topic_id:
+                found.halt()  # over, its topic deleted, and made anew: nothing of the old copy holds for it
+                found = None
             if found is None:
                 found = self.mirrors[topic] = MirrorCopy(mirror, self._budget)
             else:

@@ -20,10 +20,12 @@ from kmirror.model.settings import LinkSettings
 from kmirror.wire import batch as wire
 from kmirror.wire import fetch as wire_fetch
 from kmirror.wire.cluster import Cluster
+from kmirror.wire.connection import MAX_FRAME_BYTES
 from kmirror.wire.errors import (
     CORRUPT_MESSAGE,
     OFFSET_OUT_OF_RANGE,
     BrokerError,
+    ProtocolError,
     is_authorization,
     is_retriable,
 )
@@ -135,6 +137,8 @@ class SourceFetcher:
             if error:
                 raise BrokerError(error, "Fetch")
             for fetched in partitions:
+                if (fetched.topic, fetched.partition) not in asked:
+                    raise ProtocolError(f"source broker {self._node} answered for a partition that was not asked")
                 copy, generation = asked[fetched.topic, fetched.partition]
                 if generation == copy.generation and copy.is_open:
                     kept += self._deliver(copy, fetched)
@@ -164,12 +168,21 @@ class SourceFetcher:
         if copy.position > start:
             copy.position_epoch = wire.epoch_before(fetched.records, copy.position)
         if copy.ending is None and copy.position == start and len(fetched.records):
-            copy.fetch_bytes = wire.first_batch_bytes(fetched.records) or 0
+            self._want_more(copy, wire.first_batch_bytes(fetched.records) or 0)
+        else:
+            copy.fetch_bytes = 0
         if copy.position > start:
             self._on_ready(copy)
         elif copy.ending is not None and copy.drained:
             self.end(copy)
         return kept
+
+    def _want_more(self, copy: PartitionCopy, size: int) -> None:
+        """The next batch did not fit into what was asked for: ask for all of it."""
+        if size > MAX_FRAME_BYTES:
+            message = f"the batch at offset {copy.position} says that it has {size} bytes"
+            self._on_end(copy, MirrorError(Failure.CORRUPT_BATCH, message, offset=copy.position))
+        copy.fetch_bytes = size
 
     @staticmethod
     def _steps(fetched: Fetched, position: int) -> Iterator[Append | Fill | Stop]:

@@ -18,7 +18,10 @@ def translate(records: memoryview, position: int, aborted: Sequence[tuple[int, i
     open_aborted = sorted(aborted, key=lambda transaction: transaction[1], reverse=True)
     aborting: set[int] = set()
     try:
-        for raw in wire.split(records):
+        for index, raw in enumerate(wire.split(records)):
+            if index and raw.base_offset < position:  # not under the checksum, so looked at by itself
+                yield Stop(position, Failure.CORRUPT_BATCH, f"behind offset {position - 1} comes {raw.base_offset}")
+                return
             for step in _batch_steps(raw, position, open_aborted, aborting):
                 yield step
                 if isinstance(step, Stop):
