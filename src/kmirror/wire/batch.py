@@ -27,6 +27,8 @@ TRANSACTIONAL: Final = 0x10
 CONTROL: Final = 0x20
 LOG_APPEND_TIME: Final = 0x08
 COMPRESSION: Final = 0x07
+NO_TIMESTAMP: Final = -1
+"""What readers see where a record has none: in format v0."""
 
 
 class BatchHeader(NamedTuple):
@@ -165,7 +167,16 @@ def decode(batch: memoryview) -> list[Record]:
                 continue
             if isinstance(item, LegacyRecordBatch) and not item.validate_crc():
                 raise ValueError("the checksum is wrong")  # noqa: TRY301  # joins the others
-            out += [Record(r.offset, r.timestamp, r.key, r.value, tuple((k, v) for k, v in r.headers)) for r in item]
+            out += [
+                Record(
+                    r.offset,
+                    NO_TIMESTAMP if r.timestamp is None else r.timestamp,
+                    r.key,
+                    r.value,
+                    tuple((k, v) for k, v in r.headers),
+                )
+                for r in item
+            ]
     except Exception as e:
         raise ValueError(f"unreadable batch: {type(e).__name__}: {e}") from e
     return out
