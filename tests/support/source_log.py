@@ -1,5 +1,6 @@
 """A source's log, drawn at random, with the slow and obvious truth about each offset beside its bytes."""
 
+import random
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
@@ -55,6 +56,17 @@ def source_logs(draw: st.DrawFn, most: int = 12) -> SourceLog:
         count = draw(st.integers(1, 5))
         builder.add(kind, count, draw(st.integers(0, 4)), draw(st.integers(1, 3)), draw(st.integers(0, 2**5 - 1)))
     builder.end_all(draw(st.booleans()))
+    return builder.log
+
+
+def seeded_log(seed: int, count: int) -> SourceLog:
+    """A log of `count` parts, the same for the same seed: for brokers, where there is no time to shrink examples."""
+    noise = random.Random(seed)
+    builder = _Builder()
+    for _ in range(count):
+        kind = noise.choice(["dense", "txn", "txn", "end", "holes", "emptied", "gap", "lat", "old"])
+        builder.add(kind, noise.randint(1, 9), noise.randint(0, 4), noise.randint(1, 3), noise.getrandbits(9))
+    builder.end_all(noise.random() < 0.5)
     return builder.log
 
 
