@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final
 
 from kmirror.engine.appender import Sent, Verdict
-from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import DATA_EPOCH
@@ -80,7 +79,7 @@ class DestinationProducer:
         while True:
             if not self._ready or self._requests >= DEPTH:
                 self._work.clear()
-                await wait_for_event(self._work, 1.0)
+                await self._work.wait()  # every change sets it
                 continue
             try:
                 connection = await self._cluster.connection(self._node, "produce")

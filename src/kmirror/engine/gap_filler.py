@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.copy import PartitionCopy, refused_gap
 from kmirror.engine.identity import DATA_EPOCH, LEASE_S, Identity, Superseded, clock_s
 from kmirror.engine.steps import Fill
@@ -66,7 +65,7 @@ class GapFiller:
         while True:
             if not self._waiting:
                 self._work.clear()
-                await wait_for_event(self._work, 1.0)
+                await self._work.wait()
                 continue
             counts = self._take()
             try:

@@ -33,7 +33,7 @@ from kmirror.wire.fetch import Fetched, FetchPartition
 
 log = logging.getLogger(__name__)
 
-_HELD_RESPONSES: Final = 2  # a broker's records in hand, in full responses: more would only wait in memory
+_HELD_RESPONSES: Final = 1  # of records in hand from one broker: more would only wait in memory
 _SHORT_WAIT_MS: Final = 10  # long polls are cut short while partitions wait for room
 _RETRY_S: Final = 0.25
 _FULL_S: Final = 0.02  # acks make room within milliseconds

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from kmirror.admin.mirror_topic import grow_topic, release_topic
 from kmirror.engine.copy import now_ms
 from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
@@ -31,6 +30,8 @@ class LinkRecorder:
         await self._change(topic, fail)
 
     async def stopped(self, topic: str) -> None:
+        from kmirror.admin.mirror_topic import release_topic  # librdkafka is 14 MB that a runner rarely needs
+
         link = await asyncio.to_thread(self._store.get, self._link)
         mirror = link.mirrors[topic]
         await asyncio.to_thread(release_topic, link.destination_bootstrap, topic, mirror.held_back)
@@ -40,6 +41,8 @@ class LinkRecorder:
         await asyncio.to_thread(self._files.append_gap, gap)
 
     async def grow(self, topic: str, partitions: int) -> None:
+        from kmirror.admin.mirror_topic import grow_topic  # as above
+
         link = await asyncio.to_thread(self._store.get, self._link)
         await asyncio.to_thread(grow_topic, link.destination_bootstrap, topic, partitions)
         await self._change(topic, lambda found: replace(found, partitions=partitions))

@@ -81,6 +81,9 @@ class Cluster:
     async def connection(self, node: int, purpose: str) -> Connection:
         """The connection to broker `node` for `purpose`; opened when there is none. Raises ConnectionLost."""
         key = (node, purpose)
+        known = self._connections.get(key)
+        if known is not None and known.alive:
+            return known
         async with self._connecting.setdefault(key, asyncio.Lock()):
             found = self._connections.get(key)
             if found is not None and found.alive:
