@@ -1,6 +1,6 @@
 """Records that look like records: JSON orders of exactly 1,000 bytes, drawn from a fixed seed.
 
-Names, streets and articles repeat as they do in real data, ids, prices and tokens don't: lz4 makes about a third of
+Names, streets and articles repeat as they do in real data, ids, prices and tokens don't: lz4 leaves about half of
 them in batches of 128 KB. Random bytes would not compress at all, repeated ones by a hundred.
 """
 
