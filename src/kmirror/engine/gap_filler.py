@@ -20,6 +20,7 @@ from kmirror.model.mirror import MirrorError
 from kmirror.wire import markers as wire_markers
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
+from kmirror.wire.connection import Connection
 from kmirror.wire.errors import CLUSTER_AUTHORIZATION_FAILED, BrokerError
 from kmirror.wire.markers import MarkerWriter
 
@@ -67,9 +68,13 @@ class GapFiller:
                 self._work.clear()
                 await self._work.wait()
                 continue
-            counts = self._take()
+            counts: dict[PartitionCopy, int] = {}
             try:
-                await self._fill(counts)
+                connection = await self._cluster.connection(self._node, "markers")
+                writer = await self._leased_writer()
+                counts = self._take()  # from here to the write nothing is waited for: what is due stays due
+                if counts:
+                    await self._fill(connection, writer, counts)
             except Superseded as e:
                 self._give_back(counts, e)
                 self._on_superseded(e)
@@ -77,33 +82,26 @@ class GapFiller:
                 self._give_back(counts, e)
 
     def _take(self) -> dict[PartitionCopy, int]:
-        """How many markers each waiting partition gets now."""
-        counts = {}
+        """How many markers each waiting partition gets now; others wait for the next request."""
+        counts: dict[PartitionCopy, int] = {}
         room = _MOST_MARKERS
         for copy in list(self._waiting):
-            step = copy.next_step()
-            if not copy.is_open or copy.node != self._node or not isinstance(step, Fill):
-                self._waiting.discard(copy)
-                continue
-            count = min(step.count - 1, room) if step.count > 1 else 1
             if room < 1:
                 break
-            room -= count
             self._waiting.discard(copy)
-            counts[copy] = count
+            step = copy.next_step()
+            if copy.is_open and not copy.busy and copy.node == self._node and isinstance(step, Fill):
+                assert step.base == copy.appender.log_end
+                counts[copy] = min(step.count - 1, room) if step.count > 1 else 1
+                room -= counts[copy]
         return counts
 
-    async def _fill(self, counts: dict[PartitionCopy, int]) -> None:
-        if not counts:
-            return
-        connection = await self._cluster.connection(self._node, "markers")
-        places = {(copy.topic, copy.partition): copy for copy in counts}
+    async def _fill(self, connection: Connection, writer: MarkerWriter, counts: dict[PartitionCopy, int]) -> None:
+        places = {(copy.topic, copy.partition): count for copy, count in counts.items()}
         version = connection.version_of(wire_markers.API_KEY, wire_markers.LEAST_VERSION, wire_markers.MOST_VERSION)
-        writer = await self._leased_writer()
-        body = wire_markers.encode_markers(version, {place: counts[copy] for place, copy in places.items()}, writer)
-        closed = [copy for copy in counts if not copy.is_open]
-        if closed or clock_s() > self._leased_until:  # nothing may stand between this look and the write
-            self._waiting.update(copy for copy in counts if copy.is_open)
+        body = wire_markers.encode_markers(version, places, writer)
+        if clock_s() > self._leased_until:  # nothing may stand between this look and the write
+            self._waiting.update(counts)
             return
         answer = connection.send(wire_markers.API_KEY, version, [body], flexible=True, timeout=_TIMEOUT_S)
         for copy in counts:
@@ -154,7 +152,9 @@ class GapFiller:
         self._on_end(copy, MirrorError(Failure.MARKER_OVERRUN, message, copy.partition, wanted))
 
     def _give_back(self, counts: dict[PartitionCopy, int], error: ClusterError) -> None:
-        for copy in counts:
+        """After a fault: those of the request if it was sent, else all that wait here."""
+        for copy in list(counts or self._waiting):
+            self._waiting.discard(copy)
             copy.in_doubt = copy.in_doubt or copy.marking
             copy.marking = False  # `marker_in_doubt` stays: it says what the next opening has to settle
             self._on_broken(copy, error)

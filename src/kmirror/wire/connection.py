@@ -45,7 +45,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _watch_peer(sock)
         self._transport.set_write_buffer_limits(_WRITE_BUFFER_BYTES)
 
     def pause_writing(self) -> None:
@@ -184,6 +186,15 @@ class Connection(asyncio.BufferedProtocol):
         except (ValueError, IndexError, struct.error) as e:
             self.close()
             raise ProtocolError(f"{self.name}: unreadable answer to request {request.API_KEY}: {e}") from e
+
+
+def _watch_peer(sock: socket.socket) -> None:
+    """A machine that is gone is noticed within half a minute; a frozen process is not: its kernel still answers."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 30_000)):
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def connect(host: str, port: int, *, timeout: float = 5.0) -> Connection:
