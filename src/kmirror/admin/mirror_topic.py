@@ -58,10 +58,16 @@ def create_mirror_topic(
     return made
 
 
-def release_topic(bootstrap: str, topic: str, held_back: Mapping[str, str]) -> None:
-    """Gives the mirror, now a topic of its own, the configs that were held back. Blocks; raises KmirrorError."""
+def release_topic(bootstrap: str, topic: str, held_back: Mapping[str, str]) -> tuple[int, ...]:
+    """Gives the mirror, now a topic of its own, the configs that were held back. Blocks; raises KmirrorError.
+
+    Returns where each partition ends: what lies beyond is not the mirror's; nothing where the topic is gone.
+    """
     admin = ClusterAdmin(bootstrap, "destination")
+    found = admin.find_topic(topic)
+    ends = admin.log_ends(topic, found.partitions) if found else ()
     admin.alter_topic(topic, {key: value or None for key, value in held_back.items()})
+    return ends
 
 
 def grow_topic(bootstrap: str, topic: str, partitions: int) -> None:

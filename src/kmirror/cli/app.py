@@ -8,7 +8,17 @@ from typing import Annotated, Final
 
 import typer
 
-from kmirror.cli import link_create, link_delete, link_process, link_show, mirror_create, mirror_show, mirror_verbs
+from kmirror.cli import gaps as gaps_page
+from kmirror.cli import (
+    link_create,
+    link_delete,
+    link_process,
+    link_show,
+    mirror_create,
+    mirror_show,
+    mirror_verbs,
+    mirror_verify,
+)
 from kmirror.cli import status as status_page
 from kmirror.cli.demo import demo
 from kmirror.cli.failures import report, report_bug, write_traceback
@@ -53,7 +63,9 @@ link_process.register(link_app)
 mirror_create.register(mirror_app)
 mirror_show.register(mirror_app)
 mirror_verbs.register(mirror_app)
+mirror_verify.register(mirror_app)
 status_page.register(app)
+gaps_page.register(app)
 app.command("demo")(demo)
 app.add_typer(sandbox_app, name="sandbox")
 

@@ -46,6 +46,8 @@ class Mirror:
     stop: StopRequest | None = None
     start_offsets: tuple[int, ...] = ()
     """Where each partition began when the mirror was made; later partitions begin at 0."""
+    end_offsets: tuple[int, ...] = ()
+    """Of a mirror that is STOPPED: where each partition ended; what lies beyond is not the mirror's."""
     held_back: Mapping[str, str] = field(default_factory=dict)
     """Topic configs of the source that the mirror may not have yet: set when it becomes a topic of its own."""
 

@@ -34,8 +34,8 @@ class LinkRecorder:
 
         link = await asyncio.to_thread(self._store.get, self._link)
         mirror = link.mirrors[topic]
-        await asyncio.to_thread(release_topic, link.destination_bootstrap, topic, mirror.held_back)
-        await self._change(topic, lambda found: found.moved(Event.STOPPED, now_ms()))
+        ends = await asyncio.to_thread(release_topic, link.destination_bootstrap, topic, mirror.held_back)
+        await self._change(topic, lambda found: replace(found.moved(Event.STOPPED, now_ms()), end_offsets=ends))
 
     async def lost(self, topic: str, gap: LostGap) -> None:  # noqa: ARG002  # the gap knows its topic
         await asyncio.to_thread(self._files.append_gap, gap)

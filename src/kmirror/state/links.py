@@ -156,6 +156,7 @@ def _mirror(topic: str, data: Mapping[str, Any]) -> Mirror:
         error=_error(error) if error else None,
         stop=StopRequest(Event(stop["event"]), tuple(_as_number(t) for t in stop["targets"])) if stop else None,
         start_offsets=tuple(_as_number(start) for start in data.get("start_offsets", ())),
+        end_offsets=tuple(_as_number(end) for end in data.get("end_offsets", ())),
         held_back=_texts(data, "held_back") if "held_back" in data else {},
     )
 
@@ -176,6 +177,8 @@ def _mirror_table(mirror: Mirror) -> dict[str, Any]:
         "start_offsets": list(mirror.start_offsets),
         "held_back": dict(mirror.held_back),
     }
+    if mirror.end_offsets:
+        table["end_offsets"] = list(mirror.end_offsets)
     if mirror.error:
         place = {"partition": mirror.error.partition, "offset": mirror.error.offset}
         table["error"] = {

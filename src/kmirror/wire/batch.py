@@ -150,7 +150,7 @@ def same_records(a: memoryview, b: memoryview) -> bool:
         and x.attributes & ~TRANSACTIONAL == y.attributes & ~TRANSACTIONAL
         and x.base_timestamp == y.base_timestamp
         and x.max_timestamp == y.max_timestamp
-        and a[HEADER_BYTES:] == b[HEADER_BYTES:]
+        and bytearray(a[HEADER_BYTES:]) == b[HEADER_BYTES:]  # two views are compared byte by byte: ten times slower
     )
 
 

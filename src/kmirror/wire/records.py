@@ -63,6 +63,31 @@ def raw_record(record: wire.Record) -> RawRecord:
     return RawRecord(record.offset, record.timestamp, b"".join(parts))
 
 
+def read_body(body: bytes) -> tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]:
+    """Key, value and headers of a record's body. Raises ValueError for damaged bytes."""
+    try:
+        key, position = _read_bytes(body, 0)
+        value, position = _read_bytes(body, position)
+        count, position = read_signed(body, position)
+        headers = []
+        for _ in range(count):
+            name, position = _read_bytes(body, position)
+            content, position = _read_bytes(body, position)
+            headers.append(((name or b"").decode(errors="backslashreplace"), content))
+    except IndexError as e:
+        raise ValueError("a record is shorter than it says") from e
+    return key, value, tuple(headers)
+
+
+def _read_bytes(body: bytes, position: int) -> tuple[bytes | None, int]:
+    size, position = read_signed(body, position)
+    if size < 0:
+        return None, position
+    if position + size > len(body):
+        raise ValueError("a part of a record is longer than the record")
+    return body[position : position + size], position + size
+
+
 def write_batch(records: Sequence[RawRecord], codec: int) -> memoryview:
     """A v2 batch of these records at neighbouring offsets, from base offset 0; to be stamped before it is sent."""
     base = records[0].timestamp

@@ -1,0 +1,157 @@
+"""The independent way to compare a mirror with its source: plain consumers, as any application has them.
+
+Nothing here reads bytes by kmirror's own code, so that a fault of the copy can't hide in how it is looked at. Three
+consumers read a partition side by side: the source at read_committed, the mirror at both levels.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Final, cast
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from kmirror.admin.failures import PASSING
+from kmirror.errors import ClusterError, NotReached
+from kmirror.model.verification import (
+    Difference,
+    Level,
+    PartitionPlan,
+    Shown,
+    TopicPlan,
+    Watcher,
+    What,
+    parts_that_differ,
+)
+
+_AT_A_TIME: Final = 1000
+_POLL_S: Final = 0.1
+_SILENCE_S: Final = 30.0
+_QUEUE_KIB: Final = 16_384
+_TELL_EVERY: Final = 1000
+
+Place = tuple[int, Shown]
+"""An offset and what is shown there."""
+
+
+def compare_consumed(source: str, destination: str, plan: TopicPlan, watcher: Watcher) -> None:
+    """Compares all that `plan` names. Blocks; raises ClusterError, NotReached where that can't be done."""
+    readers = (
+        _Reader(source, plan.source_topic, "read_committed", watcher),
+        _Reader(destination, plan.topic, "read_committed", watcher),
+        _Reader(destination, plan.topic, "read_uncommitted", watcher),
+    )
+    try:
+        for partition in plan.partitions:
+            for span in partition.spans:
+                if watcher.ended():
+                    return
+                _compare_span(readers, partition, span, watcher)
+    finally:
+        for reader in readers:
+            reader.close()
+
+
+def _compare_span(
+    readers: tuple["_Reader", "_Reader", "_Reader"], plan: PartitionPlan, span: range, watcher: Watcher
+) -> None:
+    number, start = plan.partition, span.start
+    truth = readers[0].read(number, range(start, min(span.stop, plan.source_end)))
+    committed = readers[1].read(number, range(start, min(span.stop, plan.stable_end)))
+    uncommitted = readers[2].read(number, span)
+    heads = [next(truth, None), next(committed, None), next(uncommitted, None)]
+    streams = (truth, committed, uncommitted)
+    position, records, size = start, 0, 0
+    while any(heads) and not watcher.ended():
+        offset = min(head[0] for head in heads if head)
+        shown = [head[1] if head and head[0] == offset else None for head in heads]
+        for difference in _differences(number, offset, *shown):
+            watcher.found(difference)
+        if shown[0]:
+            records += 1
+            size += len(shown[0].key or b"") + len(shown[0].value or b"")
+        heads = [
+            next(stream, None) if head and head[0] == offset else head
+            for head, stream in zip(heads, streams, strict=True)
+        ]
+        if records == _TELL_EVERY:
+            watcher.compared(offset + 1 - position, records, size)
+            position, records, size = offset + 1, 0, 0
+    if not watcher.ended():
+        watcher.compared(span.stop - position, records, size)
+
+
+def _differences(
+    partition: int, offset: int, truth: Shown | None, committed: Shown | None, uncommitted: Shown | None
+) -> Iterator[Difference]:
+    if truth == committed == uncommitted:
+        return
+    at_committed, at_uncommitted = _what(truth, committed), _what(truth, uncommitted)
+    if at_committed == at_uncommitted and committed == uncommitted:
+        yield Difference(partition, offset, at_committed, Level.BOTH, truth, committed)
+        return
+    for what, level, ours in (
+        (at_committed, Level.COMMITTED, committed),
+        (at_uncommitted, Level.UNCOMMITTED, uncommitted),
+    ):
+        if what:
+            yield Difference(partition, offset, what, level, truth, ours)
+
+
+def _what(truth: Shown | None, ours: Shown | None) -> tuple[What, ...]:
+    if truth is None or ours is None:
+        return () if truth is ours else ((What.EXTRA,) if truth is None else (What.MISSING,))
+    return parts_that_differ(truth, ours)
+
+
+class _Reader:
+    def __init__(self, bootstrap: str, topic: str, isolation: str, watcher: Watcher) -> None:
+        self._topic = topic
+        self._where = f'topic "{topic}" at {bootstrap}'
+        self._watcher = watcher
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "kmirror-verify",  # asked for by the library; nothing is committed
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "allow.auto.create.topics": False,
+                "auto.offset.reset": "error",
+                "isolation.level": isolation,
+                "check.crcs": True,
+                "queued.max.messages.kbytes": _QUEUE_KIB,
+                "fetch.queue.backoff.ms": 5,  # a second by default, whenever the queue is full
+                "fetch.wait.max.ms": 100,
+                "log_level": 0,
+            }
+        )
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def read(self, partition: int, span: range) -> Iterator[Place]:
+        """The records of these offsets; ends early where the comparison is to end."""
+        if not span:
+            return
+        self._consumer.assign([TopicPartition(self._topic, partition, span.start)])
+        deadline = time.monotonic() + _SILENCE_S
+        while not self._watcher.ended():
+            for message in self._consumer.consume(_AT_A_TIME, timeout=_POLL_S):
+                error, offset = message.error(), message.offset()
+                if error is not None and error.code() in PASSING:
+                    continue
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    raise ClusterError(f"cannot read partition {partition} of {self._where}: {error.str()}")
+                deadline = time.monotonic() + _SILENCE_S
+                assert offset is not None  # a record and the end of a partition both have one
+                if error is None and offset < span.stop:
+                    yield offset, _shown(message)
+                if offset >= span.stop - (error is None):
+                    return
+            if time.monotonic() > deadline:
+                raise NotReached(f"partition {partition} of {self._where} gave no record for {_SILENCE_S:.0f} s")
+
+
+def _shown(message: Message) -> Shown:
+    # The library types headers as whatever can be sent; what it hands out is a list of pairs, in order.
+    pairs = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+    return Shown(message.key(), message.value(), tuple(pairs), message.timestamp()[1])
