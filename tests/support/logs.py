@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
+    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     IsolationLevel,
     KafkaError,
@@ -76,8 +77,14 @@ class Seen:
     timestamp_type: str
 
 
-def seen(message: Message) -> Seen:
+def stamped(message: Message) -> tuple[int, int]:
+    """Type and timestamp. A record of format v0 has none: that is -1, as in newer formats; librdkafka gives a 0."""
     kind, timestamp = message.timestamp()
+    return kind, -1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp
+
+
+def seen(message: Message) -> Seen:
+    kind, timestamp = stamped(message)
     name = "LogAppendTime" if kind == TIMESTAMP_LOG_APPEND_TIME else "CreateTime"
     headers = tuple(message.headers() or ())
     return Seen(message.offset(), message.key(), message.value(), headers, timestamp, name)
@@ -89,7 +96,7 @@ def digest(message: Message, *, typed: bool) -> int:
     Python's own hash: SipHash of each string under a key of this process, and None differs from empty. Two
     records that differ have the same one once in 2**64, and it costs a tenth of a digest of hashlib's.
     """
-    kind, timestamp = message.timestamp()
+    kind, timestamp = stamped(message)
     headers = tuple(message.headers() or ())
     return hash((message.key(), message.value(), headers, timestamp, kind if typed else None))
 

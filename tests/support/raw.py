@@ -14,7 +14,7 @@ from kafka.protocol.producer import (
 
 def call(bootstrap: str, request: Any, response: Any, version: int, timeout: float = 20) -> Any:
     """Sends one request to the first of the bootstrap servers and decodes the answer."""
-    host, port = bootstrap.split(",")[0].rsplit(":", 1)
+    host, port = bootstrap.split(",", maxsplit=1)[0].rsplit(":", 1)
     header = struct.pack(">hhih", request.API_KEY, version, 1, 4) + b"test"
     if request.flexible_version_q(version):
         header += b"\0"
