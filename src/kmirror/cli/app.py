@@ -31,6 +31,7 @@ EXIT_CODES: Final = {
     2: "wrong usage",
     3: "a comparison found a difference",
     4: "not reached within --timeout",
+    5: "`link run`: another runner took the link over",
     130: "interrupted by Ctrl-C",
 }
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
@@ -49,10 +50,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=_SETTINGS,
     epilog=_EPILOG,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # in boxes, long names of options are cut at 80 columns
 )
-link_app = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS)
-mirror_app = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS)
+link_app = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS, rich_markup_mode=None)
+mirror_app = typer.Typer(no_args_is_help=True, context_settings=_SETTINGS, rich_markup_mode=None)
 
 app.add_typer(link_app, name="link", help="Manage links: pairs of clusters between which topics are mirrored.")
 app.add_typer(mirror_app, name="mirror", help="Manage mirror topics: exact copies of topics of the source cluster.")

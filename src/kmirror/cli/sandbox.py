@@ -7,7 +7,9 @@ import typer
 EAST_PORT: Final = 19092
 WEST_PORT: Final = 29092
 
-sandbox_app = typer.Typer(help="Two real Kafka clusters on this machine, to try things on.", no_args_is_help=True)
+sandbox_app = typer.Typer(
+    help="Two real Kafka clusters on this machine, to try things on.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @sandbox_app.command("up")

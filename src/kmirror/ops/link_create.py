@@ -56,10 +56,10 @@ def create_link(
     _refuse_taken(name, store.all())
     warnings: list[str] = []
     clusters = _ask(configs) if validate else _Clusters("", "", _wanted(configs) or GapFill.NONE)
-    if validate and clusters.gap_fill is GapFill.NONE:
+    if validate and clusters.gap_fill is not GapFill.MARKERS:
         warnings.append(
-            "the destination lets this principal write neither transaction markers nor transactions: "
-            "a topic with gaps in its offsets cannot be mirrored"
+            "the destination does not let this principal write transaction markers: a mirror ends where its source "
+            "has an offset without a record (a transaction, a compacted log). Grant it ALTER on the cluster"
         )
     link = Link(
         name=name,
