@@ -42,6 +42,12 @@ class Broker:
         self.recent.append((sequence, end, base))
         return 0, base
 
+    def mark(self) -> None:
+        """A control marker: it takes an offset and no sequence, and makes its producer known."""
+        self.log.append(len(self.log))
+        if self.last is None:
+            self.last = -1
+
 
 class Runner:
     """An appender with its connection. What it sends waits in `wire` until the broker takes it."""
@@ -60,6 +66,14 @@ class Runner:
         if self.appender.may_send(0.0, DEPTH):
             made = step(self.appender.next_offset, count)
             self.wire.append((self.appender.send(made), made))
+
+    def mark(self, count: int) -> None:
+        """Fills a gap; only where nothing is under way and nobody else has moved the log end."""
+        here = len(self.broker.log)
+        if not self.appender.in_flight and not self.appender.broken and self.appender.log_end == here:
+            for _ in range(count):
+                self.broker.mark()
+            self.appender.filled(here + count, 0.0)
 
     def handle(self, fault: int) -> None:
         """The broker takes the next request. `fault`: 1 refused before the append, 2 told as failed after it."""
@@ -87,7 +101,7 @@ class Runner:
 
 
 ACTIONS = st.tuples(
-    st.sampled_from(["send", "send", "send", "handle", "handle", "settle", "settle", "lose", "late", "drop"]),
+    st.sampled_from(["send", "send", "send", "handle", "handle", "settle", "settle", "mark", "lose", "late", "drop"]),
     st.integers(0, 1),
     st.integers(1, 4),
     st.sampled_from([0, 0, 0, 0, 1, 2]),
@@ -108,6 +122,8 @@ def test_no_history_puts_a_batch_at_a_wrong_offset(
         runner = runners[who]
         if action == "send":
             runner.send(count)
+        elif action == "mark":
+            runner.mark(count)
         elif action == "handle":
             runner.handle(fault)
         elif action == "settle":
@@ -146,12 +162,21 @@ def test_the_model_refuses_what_the_broker_refuses() -> None:
 
 @pytest.mark.parametrize(
     ("log_end", "last", "first"),
-    [(0, None, 0), (5, None, 5), (SEQUENCES + 3, None, 3), (5, 9, 10), (5, SEQUENCES - 1, 0), (5, 0, 1)],
+    [(0, None, 0), (5, None, 5), (SEQUENCES + 3, None, 3), (5, 9, 10), (5, SEQUENCES - 1, 0), (5, 0, 1), (5, -1, 0)],
 )
 def test_the_first_sequence(log_end: int, last: int | None, first: int) -> None:
     appender = Appender()
     appender.open(log_end, last, 0.0)
     assert appender.send(step(log_end, 1)) == first
+
+
+@pytest.mark.parametrize(("last", "first"), [(None, 0), (-1, 0), (9, 10)])
+def test_the_first_sequence_behind_a_marker(last: int | None, first: int) -> None:
+    """A leader that knew nothing of the producer knows it by the marker, and takes 0 alone."""
+    appender = opened(last)
+    appender.filled(12, 0.0)
+    assert appender.send(step(12, 1)) == first
+    assert appender.may_send(0.0, DEPTH)
 
 
 def test_sequences_wrap() -> None:

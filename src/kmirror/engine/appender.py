@@ -44,8 +44,8 @@ class Appender:
         self._last_ack_s = 0.0
 
     def open(self, log_end: int, last_sequence: int | None, now_s: float) -> None:
-        """Starts from what the leader says. Without producer state the first sequence is the log end itself, so that
-        two runners choose the same.
+        """Starts from what the leader says. Without producer state (None) the first sequence is the log end itself, so
+        that two runners choose the same; where it knows markers of ours alone (-1) it is 0.
         """
         assert not self.in_flight
         self.log_end = self.next_offset = log_end
@@ -77,8 +77,14 @@ class Appender:
         return sent.sequence
 
     def filled(self, log_end: int, now_s: float) -> None:
-        """Markers took the offsets up to `log_end`: they have no sequence, the next batch's stays as it is."""
+        """Markers took the offsets up to `log_end`: they have no sequence, the next batch's stays as it is.
+
+        But a leader that knew nothing of our producer now knows its marker, and takes sequence 0 behind that.
+        """
         assert not self.in_flight
+        if log_end > self.log_end and not self._known:
+            self._sequence = 0
+            self._known = True
         self.log_end = self.next_offset = log_end
         self._last_ack_s = now_s
 

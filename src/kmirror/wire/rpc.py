@@ -137,7 +137,10 @@ async def log_end(connection: Connection, topic: str, partition: int) -> int:
 
 
 async def last_sequence(connection: Connection, topic: str, partition: int, producer_id: int) -> int | None:
-    """The last sequence that the partition's leader remembers of `producer_id` (KIP-664); None if it knows none."""
+    """The last sequence that the partition's leader remembers of `producer_id` (KIP-664); None if it does not know it.
+
+    -1 where it knows markers of that producer alone: then it takes sequence 0 and no other.
+    """
     request = DescribeProducersRequest(
         topics=[DescribeProducersRequest.TopicRequest(name=topic, partition_indexes=[partition])]
     )
@@ -145,7 +148,7 @@ async def last_sequence(connection: Connection, topic: str, partition: int, prod
     found = answer.topics[0].partitions[0]
     check(found.error_code, f"DescribeProducers {topic}[{partition}]")
     for producer in found.active_producers:
-        if producer.producer_id == producer_id and producer.last_sequence >= 0:
+        if producer.producer_id == producer_id:
             return int(producer.last_sequence)
     return None
 
