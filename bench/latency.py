@@ -21,7 +21,7 @@ from bench.process import check_alive, running
 TOPIC: Final = "pace"
 RATE: Final = 1000
 _START_S: Final = 120
-_LAST_S: Final = 30
+_LAST_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
