@@ -3,7 +3,8 @@
 Altered mirrors are written by plain producers and recorded as mirrors; both ways of reading must see each alteration.
 """
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from kmirror.ops.mirror_verify import Options, TopicFindings, verify_mirrors
 from kmirror.ops.verify_plan import Selection
 from kmirror.sandbox import KafkaCluster
 from kmirror.state.paths import Home
+from support import logs
 from support.kmirror_cli import Kmirror
+from support.logs import Isolation
 from support.mirrors import TestLink, ends
 from support.recorded import a_link, store
 from support.traffic import ANY_TIMESTAMP, CODECS, Record, Traffic, create_topic, produce, shapes
@@ -167,3 +170,94 @@ def test_a_mirror_that_began_late_begins_there(topics: Pair) -> None:
     topics.write(plain(), plain())
     delete_records(topics.bootstrap, topics.mirror, {0: 5})
     topics.record(start_offsets=(5,)).finds()
+
+
+def test_what_compaction_removed_at_one_side_is_no_difference(pair: Pair) -> None:
+    """Markers stand in place of a record that has a later one of its key, of a tombstone, and of one that has none."""
+    pair.create({**ANY_TIMESTAMP, "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "1"})
+    records = [Record(key, value, None, THEN) for key, value in ((b"a", b"1"), (b"t", None), (b"once", b"1"))]
+    last = [Record(key, b"2", None, THEN) for key in (b"a", b"b")]
+    for record in records:
+        pair.write([Record(b"b", b"1", None, THEN), record])
+        transaction(pair.bootstrap, pair.mirror, [Record(b"b", b"1", None, THEN)])
+    pair.write(last, last)
+    found = pair.verify()
+    pair.finds((5, What.MISSING, Level.BOTH))
+    assert [note for note in found.notes if "compaction" in note]
+
+
+# --- real mirrors
+
+
+def same(link: TestLink, *topics: str) -> list[TopicFindings]:
+    """Both ways find nothing, and looked at something."""
+    home = Home(link.kmirror.home, link.kmirror.home / "run")
+    out = []
+    for independent in (True, False):
+        out = verify_mirrors(
+            home, link.name, topics, Options(independent=independent), tell=lambda _: None, interrupted=lambda: False
+        )
+        for found in out:
+            assert found.error is None, found.error
+            assert found.differences == [], f"{found.topic} {independent=}\n{found.differences}\n{link.log()}"
+            assert found.records > 0
+    return out
+
+
+def compacted(cluster: KafkaCluster, topic: str) -> None:
+    """Writes a topic until the cleaner has made holes into it."""
+    config = {"cleanup.policy": "compact", "segment.ms": "200", "min.cleanable.dirty.ratio": "0.01"}
+    create_topic(cluster.bootstrap_servers, topic, config=config)
+
+    def cleaned() -> bool:
+        records = [Record(b"%d" % (i % 7), b"%d" % i) for i in range(40)]
+        produce(cluster.bootstrap_servers, topic, records, idempotent=False)
+        end = ends(cluster, topic)[0]
+        log = logs.Topic(cluster.bootstrap_servers, topic, time.monotonic() + 10)
+        return len(log.read({0: range(end)}, Isolation.COMMITTED)[0].offsets) < end
+
+    eventually(cleaned, 30, "the cleaner removed something", 0.3)
+
+
+def test_every_kind_of_log_is_the_same(
+    kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster, topic_name: str
+) -> None:
+    bootstrap = east.bootstrap_servers
+    names = [f"{topic_name}.{kind}" for kind in ("plain", "transactions", "compacted", "append-time")]
+    create_topic(bootstrap, names[0], len(CODECS), config=ANY_TIMESTAMP)
+    for partition, codec in enumerate(CODECS):
+        produce(bootstrap, names[0], shapes(partition), partition=partition, compression=codec)
+    create_topic(bootstrap, names[1], config=ANY_TIMESTAMP)
+    for commit in (True, False, True, False):
+        transaction(bootstrap, names[1], plain(5), commit=commit)
+    compacted(east, names[2])
+    create_topic(bootstrap, names[3], config={"message.timestamp.type": "LogAppendTime"})
+    produce(bootstrap, names[3], plain(50), compression="lz4")
+    link = TestLink(kmirror, east, west).create()
+    for name in names:
+        link.mirror(name)
+    for name in names:
+        link.await_caught_up(name)
+    found = same(link, *names)
+    assert [f.records for f in found[1::2]] == [10, 50]
+    row = kmirror.json("mirror", "verify", *names, "--link", link.name)[0]
+    assert (row["result"], row["differences"], row["end_offsets"]) == ("same", [], [len(shapes())] * len(CODECS))
+
+
+def test_a_late_mirror_that_is_promoted_under_traffic(
+    kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster, topic_name: str
+) -> None:
+    create_topic(east.bootstrap_servers, topic_name)
+    produce(east.bootstrap_servers, topic_name, plain(20), idempotent=False)
+    link = TestLink(kmirror, east, west).create("mirror.start.offset.spec=latest")
+    with Traffic(east.bootstrap_servers, topic_name, rate=500):
+        link.mirror(topic_name)
+        link.await_beyond(topic_name, link.mirror_ends(topic_name))
+        same(link, topic_name)
+        link.verb("promote", topic_name)
+        end = link.mirror_ends(topic_name)[0]
+        produce(west.bootstrap_servers, topic_name, plain(20), idempotent=False)
+        eventually(lambda: ends(east, topic_name)[0] > end + 20, 20)
+        (found,) = same(link, topic_name)
+    assert found.ends == (end,)
+    assert found.not_copied == 0

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from kmirror.admin.failures import PASSING
 from kmirror.errors import ClusterError, NotReached
+from kmirror.model.compaction import Compaction
 from kmirror.model.verification import (
     Difference,
     Level,
@@ -42,18 +43,27 @@ def compare_consumed(source: str, destination: str, plan: TopicPlan, watcher: Wa
     )
     try:
         for partition in plan.partitions:
+            compaction = Compaction(watcher.found) if plan.compacted else None
             for span in partition.spans:
                 if watcher.ended():
                     return
-                _compare_span(readers, partition, span, watcher)
+                _compare_span(readers, partition, span, watcher, compaction)
+            if compaction is not None:
+                compaction.finish(whole=len(partition.spans) == 1 and not watcher.ended())
+                watcher.removed(partition.partition, compaction.removed)
     finally:
         for reader in readers:
             reader.close()
 
 
 def _compare_span(
-    readers: tuple["_Reader", "_Reader", "_Reader"], plan: PartitionPlan, span: range, watcher: Watcher
+    readers: tuple["_Reader", "_Reader", "_Reader"],
+    plan: PartitionPlan,
+    span: range,
+    watcher: Watcher,
+    compaction: Compaction | None,
 ) -> None:
+    found = watcher.found if compaction is None else compaction.add
     number, start = plan.partition, span.start
     truth = readers[0].read(number, range(start, min(span.stop, plan.source_end)))
     committed = readers[1].read(number, range(start, min(span.stop, plan.stable_end)))
@@ -64,8 +74,11 @@ def _compare_span(
     while any(heads) and not watcher.ended():
         offset = min(head[0] for head in heads if head)
         shown = [head[1] if head and head[0] == offset else None for head in heads]
+        if compaction is not None and compaction.waiting:
+            for record in shown:
+                compaction.seen(record.key if record else None)
         for difference in _differences(number, offset, *shown):
-            watcher.found(difference)
+            found(difference)
         if shown[0]:
             records += 1
             size += len(shown[0].key or b"") + len(shown[0].value or b"")

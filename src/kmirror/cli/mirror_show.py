@@ -117,3 +117,8 @@ def _faults(rows: Sequence[Row]) -> Iterable[str]:
         told = row["partition_error_message"]
         if told and told != said:
             yield f"partition {row['partition']}: {row['partition_state']}: {told}"
+    lost = sum(row["lost_offsets"] for row in rows)
+    if lost:
+        topic, link = rows[0]["mirror_topic_name"], rows[0]["link_name"]
+        told = f"{lost:,} offsets were lost at the source before they were copied"
+        yield f"\n{told}: see `kmirror gaps --link {link} --topic {topic}`."

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from kmirror.engine.steps import Append, Reencode, Step, Stop
 from kmirror.errors import ClusterError
+from kmirror.model.compaction import Compaction
 from kmirror.model.verification import Difference, Level, Shown, What, parts_that_differ
 from kmirror.wire import batch as wire
 from kmirror.wire.records import RawRecord, raw_record, read_body, read_records
@@ -82,7 +83,13 @@ class View:
 class Comparison:
     """Compares the offsets of `span`; `found` is called with each difference, in the order of offsets."""
 
-    def __init__(self, partition: int, span: range, found: Callable[[Difference], None]) -> None:
+    def __init__(
+        self,
+        partition: int,
+        span: range,
+        found: Callable[[Difference], None],
+        compaction: Compaction | None = None,
+    ) -> None:
         self.span = span
         self.source = View(span)
         self.destination = View(span)
@@ -92,7 +99,8 @@ class Comparison:
         self.size = 0
         """Bytes of the source's batches that were looked at."""
         self._partition = partition
-        self._found = found
+        self._found = found if compaction is None else compaction.add
+        self._compaction = compaction
 
     def advance(self) -> None:
         """Compares as far as both sides are known. Raises ValueError for batches that can't be read."""
@@ -103,6 +111,8 @@ class Comparison:
                 self.records += theirs.end - theirs.base
                 self.size += len(theirs.batch)
                 self.position = theirs.end
+                if self._compaction is not None and self._compaction.waiting:
+                    self._explain(_records_of(theirs.batch), self._compaction)
                 self.source.drop_first()
                 self.destination.drop_first()
                 continue
@@ -117,12 +127,21 @@ class Comparison:
         """`hidden`: offsets of `ours` that a read_committed consumer does not see."""
         self.records += len(theirs)
         if theirs == ours and not hidden:
+            if self._compaction is not None and self._compaction.waiting:
+                self._explain(theirs, self._compaction)
             return
         left = {record.offset: record for record in theirs}
         right = {record.offset: record for record in ours}
         for offset in sorted(left.keys() | right.keys()):
+            if self._compaction is not None:
+                self._explain([record for record in (left.get(offset), right.get(offset)) if record], self._compaction)
             for difference in self._differences(offset, left.get(offset), right.get(offset), offset in hidden):
                 self._found(difference)
+
+    @staticmethod
+    def _explain(records: Iterable[RawRecord], compaction: Compaction) -> None:
+        for record in records:
+            compaction.seen(read_body(record.body)[0])
 
     def _differences(
         self, offset: int, theirs: RawRecord | None, ours: RawRecord | None, hidden: bool

@@ -13,6 +13,7 @@ from kmirror.engine.opening import fetch_version
 from kmirror.engine.steps import Stop
 from kmirror.engine.translate import translate
 from kmirror.errors import ClusterError
+from kmirror.model.compaction import Compaction
 from kmirror.model.verification import PartitionPlan, TopicPlan, Watcher
 from kmirror.wire import fetch as wire_fetch
 from kmirror.wire import rpc
@@ -61,7 +62,7 @@ async def _compare_all(addresses: Addresses, plan: TopicPlan, watcher: Watcher) 
         theirs = _Log(source, plan.source_topic, topic_id_bytes(plan.source_topic_id), number)
         ours = _Log(destination, plan.topic, topic_id_bytes(plan.topic_id), number)
         while todo and not watcher.ended():
-            await _compare_partition(theirs, ours, todo.pop(), watcher)
+            await _compare_partition(theirs, ours, todo.pop(), watcher, compacted=plan.compacted)
 
     workers = [asyncio.create_task(work(number)) for number in range(min(_AT_ONCE, len(todo)))]
     try:
@@ -74,11 +75,14 @@ async def _compare_all(addresses: Addresses, plan: TopicPlan, watcher: Watcher) 
         destination.close()
 
 
-async def _compare_partition(theirs: "_Log", ours: "_Log", plan: PartitionPlan, watcher: Watcher) -> None:
+async def _compare_partition(
+    theirs: "_Log", ours: "_Log", plan: PartitionPlan, watcher: Watcher, *, compacted: bool
+) -> None:
+    compaction = Compaction(watcher.found) if compacted else None
     for span in plan.spans:
         rest = span
         while rest and not watcher.ended():
-            comparison = Comparison(plan.partition, rest, watcher.found)
+            comparison = Comparison(plan.partition, rest, watcher.found, compaction)
             try:
                 await _compare_span(theirs, ours, plan, comparison, watcher)
                 break
@@ -86,6 +90,9 @@ async def _compare_partition(theirs: "_Log", ours: "_Log", plan: PartitionPlan, 
                 gone = range(comparison.position, min(moved.start, rest.stop))
                 watcher.skipped(plan.partition, gone)
                 rest = range(max(gone.start, gone.stop), rest.stop)
+    if compaction is not None:
+        compaction.finish(whole=len(plan.spans) == 1 and not watcher.ended())
+        watcher.removed(plan.partition, compaction.removed)
 
 
 async def _compare_span(

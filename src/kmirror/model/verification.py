@@ -103,6 +103,9 @@ class Watcher(Protocol):
     def skipped(self, partition: int, offsets: range) -> None:
         """Retention removed them at one side while they were to be compared."""
 
+    def removed(self, partition: int, records: int) -> None:
+        """Compaction removed them at one side only, as it may."""
+
     def ended(self) -> bool:
         """The comparison is to stop as soon as it can."""
 

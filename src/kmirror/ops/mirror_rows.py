@@ -1,7 +1,9 @@
 """What `mirror list` and `mirror describe` tell. Field names are Cluster Linking's JSON keys, ours follow them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
 from kmirror.model.status import PartitionStatus
@@ -49,6 +51,8 @@ class PartitionRow:
     partition_error_since_ms: int
     mirror_topic_error_message: str
     status_age_ms: int
+    lost_offsets: int
+    """That the source had removed before they were copied: see the ledger."""
 
 
 def mirror_row(seen: Seen, mirror: Mirror) -> MirrorRow:
@@ -74,7 +78,7 @@ def mirror_row(seen: Seen, mirror: Mirror) -> MirrorRow:
     )
 
 
-def partition_rows(seen: Seen, mirror: Mirror) -> list[PartitionRow]:
+def partition_rows(seen: Seen, mirror: Mirror, gaps: Sequence[LostGap] = ()) -> list[PartitionRow]:
     parts = seen.partitions(mirror)
     whole = mirror_row(seen, mirror)
     return [
@@ -97,6 +101,7 @@ def partition_rows(seen: Seen, mirror: Mirror) -> list[PartitionRow]:
             partition_error_since_ms=part.trouble.since_ms if part and part.trouble else UNKNOWN,
             mirror_topic_error_message=whole.mirror_topic_error_message,
             status_age_ms=whole.status_age_ms,
+            lost_offsets=sum(gap.count for gap in gaps if gap.partition == number),
         )
         for number, part in enumerate(parts)
     ]

@@ -123,6 +123,11 @@ class _Watch:
         told = f"offsets {offsets.start} to {offsets.stop - 1} were removed while they were compared"
         self.now.notes.append(f"partition {partition}: {told}")
 
+    def removed(self, partition: int, records: int) -> None:
+        assert self.now
+        if records:
+            self.now.notes.append(f"partition {partition}: compaction has removed {records:,} records at one side only")
+
     def ended(self) -> bool:
         return self._interrupted() or self.late
 

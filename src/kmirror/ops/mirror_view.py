@@ -7,6 +7,7 @@ from kmirror.errors import UsageError
 from kmirror.model.link import Link
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkStatus
+from kmirror.ops.gap_ledger import lost_of
 from kmirror.ops.mirror_rows import MirrorRow, PartitionRow, mirror_row, partition_rows
 from kmirror.ops.seen import see
 from kmirror.state.links import LinkStore, mirror_not_found
@@ -54,7 +55,8 @@ def describe_mirror(home: Home, link: str, topic: str) -> MirrorDescription:
     if topic not in found.mirrors:
         raise mirror_not_found(link, topic)
     seen = see(home, found)
-    return MirrorDescription(tuple(partition_rows(seen, found.mirrors[topic])), seen.idle, seen.silent)
+    rows = partition_rows(seen, found.mirrors[topic], lost_of(home, link, topic))
+    return MirrorDescription(tuple(rows), seen.idle, seen.silent)
 
 
 def watched(home: Home, link: str, topic: str | None) -> Callable[[], tuple[Link, LinkStatus | None]]:
