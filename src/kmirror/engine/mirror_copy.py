@@ -1,6 +1,7 @@
 """The copy of one mirror: its partitions, how it ends, how fast it goes."""
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from kmirror.engine.budget import Budget
@@ -128,6 +129,9 @@ class MirrorCopy:
     def status(self, link_trouble: Trouble | None) -> MirrorStatus:
         """`link_trouble`: why the destination can't be reached, if it can't."""
         partitions = tuple(copy.status(self.error) for copy in self.partitions.values())
+        if link_trouble and self.running:  # a partition with nothing to send does not find it out by itself
+            away = PartitionState.DESTINATION_UNAVAILABLE
+            partitions = tuple(p if p.trouble else replace(p, state=away, trouble=link_trouble) for p in partitions)
         shown = self.mirror.state
         states = {p.state for p in partitions}
         if self.error and shown in {MirrorState.ACTIVE, MirrorState.PENDING_STOPPED}:
