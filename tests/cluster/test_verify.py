@@ -3,10 +3,12 @@
 Altered mirrors are written by plain producers and recorded as mirrors; both ways of reading must see each alteration.
 """
 
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -184,6 +186,53 @@ def test_what_compaction_removed_at_one_side_is_no_difference(pair: Pair) -> Non
     found = pair.verify()
     pair.finds((5, What.MISSING, Level.BOTH))
     assert [note for note in found.notes if "compaction" in note]
+
+
+# --- the command
+
+
+def test_it_exits_with_3_and_says_where(topics: Pair, kmirror: Kmirror) -> None:
+    topics.home = Home(kmirror.home, kmirror.home / "run")
+    topics.record()
+    changed = [replace(record, value=b"other") if i == 5 else record for i, record in enumerate(plain())]
+    topics.write(plain(), changed)
+    done = kmirror.run("mirror", "verify", topics.mirror, "--link", LINK, check=False)
+    assert done.returncode == 3, done.stderr
+    assert f"{topics.mirror} partition 0 offset 5: value: source b'value-5', mirror b'other'" in done.stdout
+    done = kmirror.run("mirror", "verify", "nonesuch", topics.mirror, "--link", LINK, "-o", "json", check=False)
+    assert done.returncode == 1
+    missing, compared = json.loads(done.stdout)
+    assert (missing["result"], compared["result"]) == ("failed", "different")
+    (difference,) = compared["differences"]
+    assert (difference["offset"], difference["what"], difference["source"]["value"]) == (5, ["value"], "value-5")
+    assert kmirror.json("mirror", "verify", topics.mirror, "--link", LINK, "--from-offset", "6")[0]["records"] == 2
+
+
+def test_parts_and_what_comes_later(topics: Pair) -> None:
+    """A sample is the same with the same seed; --since goes by the source's timestamps; --follow sees what comes."""
+    records = [replace(record, timestamp_ms=None) for record in plain(100)]
+    old = [replace(record, timestamp_ms=THEN) for record in plain(100)]
+    topics.write(old, old)
+    now_ms = int(time.time() * 1000) - 1000
+    counts = {topics.verify(Options(Selection(sample=20, seed=seed))).offsets for seed in (1, 1, 2)}
+    assert counts == {20}
+    assert topics.verify(Options(Selection(since_ms=now_ms))).records == 0
+    fresh = [replace(record, timestamp_ms=now_ms + 60_000) for record in records[:5]]
+    topics.write(fresh, fresh)
+    assert topics.verify(Options(Selection(since_ms=now_ms))).records == 5
+    differences: list[int] = []
+    later = Timer(1, lambda: topics.write(plain(1), [replace(plain(1)[0], value=b"other")]))
+    later.start()
+    watched = verify_mirrors(
+        topics.home,
+        LINK,
+        [topics.mirror],
+        Options(follow=True, timeout_s=30),
+        tell=lambda progress: differences.append(progress.differences),
+        interrupted=lambda: any(differences),
+    )
+    later.join()
+    assert [d.offset for d in watched[0].differences] == [105]
 
 
 # --- real mirrors

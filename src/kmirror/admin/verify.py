@@ -29,6 +29,7 @@ _POLL_S: Final = 0.1
 _SILENCE_S: Final = 30.0
 _QUEUE_KIB: Final = 16_384
 _TELL_EVERY: Final = 1000
+_NEAR: Final = 100  # markers may stand beside a gap
 
 Place = tuple[int, Shown]
 """An offset and what is shown there."""
@@ -116,8 +117,26 @@ def _what(truth: Shown | None, ours: Shown | None) -> tuple[What, ...]:
     return parts_that_differ(truth, ours)
 
 
+def times_around(
+    bootstrap: str, topic: str, partition: int, gap: range, bounds: range
+) -> tuple[int | None, int | None]:
+    """Timestamps of the last record before `gap` and of the first one behind it; None where there is none near.
+
+    `bounds` are the log's start and end. Blocks; raises ClusterError, NotReached.
+    """
+    reader = _Reader(bootstrap, topic, "read_uncommitted", None)
+    try:
+        near = range(max(bounds.start, gap.start - _NEAR), min(gap.start, bounds.stop))
+        before = [shown.timestamp for _, shown in reader.read(partition, near)]
+        behind = range(max(gap.stop, bounds.start), min(gap.stop + _NEAR, bounds.stop))
+        first = next((shown.timestamp for _, shown in reader.read(partition, behind)), None)
+    finally:
+        reader.close()
+    return before[-1] if before else None, first
+
+
 class _Reader:
-    def __init__(self, bootstrap: str, topic: str, isolation: str, watcher: Watcher) -> None:
+    def __init__(self, bootstrap: str, topic: str, isolation: str, watcher: Watcher | None) -> None:
         self._topic = topic
         self._where = f'topic "{topic}" at {bootstrap}'
         self._watcher = watcher
@@ -147,7 +166,7 @@ class _Reader:
             return
         self._consumer.assign([TopicPartition(self._topic, partition, span.start)])
         deadline = time.monotonic() + _SILENCE_S
-        while not self._watcher.ended():
+        while self._watcher is None or not self._watcher.ended():
             for message in self._consumer.consume(_AT_A_TIME, timeout=_POLL_S):
                 error, offset = message.error(), message.offset()
                 if error is not None and error.code() in PASSING:

@@ -29,11 +29,14 @@ def gaps(
     from kmirror.state.paths import home
 
     rows = rows_of(list_gaps(home(), link, topic))
-    columns = ["link_name", "mirror_topic_name", "partition", "offset", "count", "found", "reason"]
+    columns = ["link_name", "mirror_topic_name", "partition", "offset", "count", "between", "and", "found", "reason"]
     if output is Format.HUMAN:
-        rows = [{**row, "found": _clock(row["found_ms"])} for row in rows]
-    print_rows(rows, columns, output, Narrow(once=("link_name", "mirror_topic_name", "reason")))
+        times = (("between", "after_ms"), ("and", "before_ms"), ("found", "found_ms"))
+        rows = [{**row, **{name: _clock(row[key]) for name, key in times}} for row in rows]
+    print_rows(rows, columns, output, Narrow(once=("link_name", "mirror_topic_name", "reason"), spared=("found",)))
 
 
-def _clock(ms: int) -> str:
+def _clock(ms: int | None) -> str:
+    if ms is None:
+        return ""
     return dt.datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "seconds")

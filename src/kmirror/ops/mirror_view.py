@@ -7,11 +7,11 @@ from kmirror.errors import UsageError
 from kmirror.model.link import Link
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkStatus
-from kmirror.ops.gap_ledger import lost_of
 from kmirror.ops.mirror_rows import MirrorRow, PartitionRow, mirror_row, partition_rows
 from kmirror.ops.seen import see
 from kmirror.state.links import LinkStore, mirror_not_found
 from kmirror.state.paths import Home
+from kmirror.state.runtime import RunFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,13 @@ def list_mirrors(home: Home, link: str | None, state: MirrorState | None) -> Mir
 
 
 def describe_mirror(home: Home, link: str, topic: str) -> MirrorDescription:
-    """Raises NotFound."""
+    """Raises NotFound, StateError where the ledger of gaps is damaged."""
     found = LinkStore(home).get(link)
     if topic not in found.mirrors:
         raise mirror_not_found(link, topic)
     seen = see(home, found)
-    rows = partition_rows(seen, found.mirrors[topic], lost_of(home, link, topic))
+    gaps = [gap for gap in RunFiles(home, link).read_gaps() if gap.topic == topic]
+    rows = partition_rows(seen, found.mirrors[topic], gaps)
     return MirrorDescription(tuple(rows), seen.idle, seen.silent)
 
 

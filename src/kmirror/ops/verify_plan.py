@@ -70,8 +70,8 @@ def ask(link: Link, mirror: Mirror, since_ms: int | None) -> Facts:
     source = ClusterAdmin(link.source_bootstrap, "source")
     # The mirror's ends first: one that copies meanwhile can't look ahead of its source.
     ours = _topic(destination, mirror.topic, mirror.destination_topic_id, "mirror topic")
-    stable_ends = destination.stable_ends(mirror.topic, ours.partitions)
     ends = destination.log_ends(mirror.topic, ours.partitions)
+    stable_ends = destination.stable_ends(mirror.topic, ours.partitions)  # lower only if a transaction is open
     theirs = _topic(source, mirror.source_topic, mirror.source_topic_id, "source topic")
     both = ((source, mirror.source_topic), (destination, mirror.topic))
     return Facts(
