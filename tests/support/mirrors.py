@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import TopicCollection, TopicPartitionInfo
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartitionInfo
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -165,10 +165,19 @@ class TestLink:
 
 
 def ends(cluster: KafkaCluster, topic: str, timeout: float = 20) -> dict[int, int]:
-    """Last stable offsets by partition; empty if there is no such topic."""
-
-    bounds = logs.Topic(cluster.bootstrap_servers, topic, time.monotonic() + timeout).bounds()
-    return {partition: found.end[Isolation.COMMITTED] for partition, found in bounds.items()}
+    """Last stable offsets by partition; empty if there is no such topic. Brokers that come back are waited for."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            bounds = logs.Topic(cluster.bootstrap_servers, topic, deadline).bounds()
+        except KafkaException as error:
+            # "No leaders found" is _NOENT; a leader that comes back may know less than the one that was asked first.
+            passing = {KafkaError._NOENT, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH}
+            if error.args[0].code() not in passing or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return {partition: found.end[Isolation.COMMITTED] for partition, found in bounds.items()}
 
 
 def admin(cluster: KafkaCluster) -> AdminClient:
