@@ -1,7 +1,7 @@
 """Opening a partition: where does the destination's log end, which sequence is next, and is its tail the source's?"""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -62,6 +62,7 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     if copy.marker_in_doubt is not None:
         # From now on an older marker is refused where a newer one was written.
         await sides.identity.renew(copy.marker_in_doubt)
+    if copy.marker_in_doubt is not None or copy.settle_first:
         await settle(copy, sides.destination)
     node, connection = await _leader(sides.destination, topic, copy.topic_id, partition, "produce")
     producer_id = sides.identity.producer_id
@@ -87,6 +88,7 @@ async def settle(copy: PartitionCopy, destination: Cluster) -> None:
         raise NotReady(f"{copy.name} has not settled")
     copy.appender.log_end = end
     copy.in_doubt = False
+    copy.settle_first = False
     copy.marker_in_doubt = None
 
 
@@ -128,6 +130,12 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> int:
         raise Broken(
             MirrorError(Failure.CORRUPT_BATCH, f"the tail check can't read it: {e}", copy.partition, first)
         ) from e
+    if difference and _is_ours(tail, difference.offset, sides.identity):
+        message = (
+            f"the source's record at offset {difference.offset} is not the one that was mirrored ({difference.what}): "
+            "the source's log was cut and went on with other records"
+        )
+        raise Broken(MirrorError(Failure.UNEXPECTED_TRUNCATION, message, copy.partition, difference.offset))
     if difference:
         message = (
             f"the mirror's record at offset {difference.offset} is not the source's ({difference.what}): "
@@ -135,6 +143,12 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> int:
         )
         raise Broken(MirrorError(Failure.FOREIGN_WRITER, message, copy.partition, difference.offset))
     return view.epoch_before(end)
+
+
+def _is_ours(tail: Sequence[memoryview], offset: int, identity: Identity) -> bool:
+    """Whether the link itself wrote what the mirror holds at `offset`: then it was the source that changed."""
+    headers = [wire.header(batch) for batch in tail]
+    return any(h.base_offset <= offset <= h.last_offset and h.producer_id == identity.producer_id for h in headers)
 
 
 @contextmanager
