@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hunt.traffic import SourceTraffic, make_topic
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
+from kmirror.ops.mirror_create import create_mirror
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
@@ -139,14 +139,11 @@ class _Run:
             *("--destination-bootstrap-server", self.stage.destination.proxied_servers),
             *("--config", ",".join(f"{key}={value}" for key, value in configs.items())),
         )
-        factor = ("--replication-factor", str(min(3, self.stage.brokers)))
-        with ThreadPoolExecutor(3) as pool:
-            made = [
-                pool.submit(self.kmirror.run, "mirror", "create", name, "--link", LINK, "--no-start", *factor)
-                for name in self.names
-            ]
-            for one in made:
-                one.result()
+        # Not by the command line: five processes would take longer to start than the traffic lasts.
+        home = Home(self.kmirror.home, self.kmirror.home / "run")
+        factor = min(3, self.stage.brokers)
+        for name in self.names:
+            create_mirror(home, name, LINK, replication_factor=factor, start=False)
         for name, plan in zip(self.names, self.schedule.topics, strict=True):
             if plan.shape is Shape.COMPACTED:  # the mirror keeps the lag, so that its own cleaner rests
                 set_topic_config(self.stage.source, name, "min.compaction.lag.ms", "0")

@@ -25,7 +25,7 @@ class PartitionCopy:
     """State of one partition, changed by its opener, its source's fetcher and its destination's producer alone.
 
     `marking`: a marker request is on its way. `in_doubt`: something was on its way when its connection broke;
-    `marker_in_doubt`: it was a marker, sent with this run token.
+    `marker_in_doubt`: it was a marker, sent with this run token; `settle_first`: nothing is sent until it is settled.
     `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
     under way meanwhile is dropped.
     """
@@ -41,6 +41,7 @@ class PartitionCopy:
         self.bridging = False
         self.marking = False
         self.in_doubt = False
+        self.settle_first = False
         self.marker_in_doubt: int | None = None
         self.generation = 0
         self.position = 0

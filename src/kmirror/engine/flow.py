@@ -147,8 +147,20 @@ class Flow:
             return
         if not isinstance(copy.next_step(), Fill):
             self._producer(copy.node).ready(copy)
+        elif copy.in_doubt and not copy.busy:
+            self._engine.start(self._settle_first(copy))
         elif not copy.busy:
             self._gap_filler(copy.node).ready(copy)
+
+    async def _settle_first(self, copy: PartitionCopy) -> None:
+        """The source shows a gap where a batch of ours may still land: it was compacted meanwhile, say.
+
+        Markers don't move the sequence, so that batch would be taken behind them, at an offset that isn't its own.
+        """
+        if copy.is_open and copy.in_doubt and not copy.busy:
+            copy.settle_first = True
+            copy.closed()
+            self._on_drained(copy)
 
     def open_when_due(self, mirror: MirrorCopy, copy: PartitionCopy) -> None:
         due = mirror.running and not copy.is_open and not copy.busy and copy not in self._openers
