@@ -1,11 +1,13 @@
 """Writes a schedule's traffic to the source, past the proxies, and keeps a journal of what was acknowledged where."""
 
+import logging
 import random
 import threading
 import time
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -29,7 +31,11 @@ _CONFIGS: dict[Shape, dict[str, str]] = {
     Shape.APPEND_TIME: {"message.timestamp.type": "LogAppendTime"},
     Shape.DELETED: {"segment.bytes": "1048576"},
 }
-_PATIENT = {
+_QUIET = logging.getLogger("hunt.traffic")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
+_PATIENT: dict[str, Any] = {
+    "logger": _QUIET,  # fenced producers are fatal to themselves, and nobody else
     "message.timeout.ms": 120_000,
     "topic.metadata.refresh.interval.ms": 400,
     "retry.backoff.max.ms": 300,
@@ -108,8 +114,10 @@ class SourceTraffic:
             thread.join(60)
             if thread.is_alive():
                 raise TimeoutError(f"{thread.name} does not end")
-        for (topic, writer), producer in self._transactional.items():
-            self._end(topic, writer, producer)
+        with ThreadPoolExecutor(12) as pool:
+            ended = [pool.submit(self._end, *place, producer) for place, producer in self._transactional.items()]
+        for one in ended:
+            one.result()
         for producer in self._producers.values():
             if producer.flush(60):
                 raise TimeoutError("the source does not acknowledge")
