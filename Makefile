@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test unit lint format bench completions docs lock clean
+.PHONY: help demo test unit lint format bench hunt hunt-short completions docs lock clean
 
 help:
 	@echo "make demo         two real Kafka clusters, a topic mirrored between them, before your eyes"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint         ruff, mypy, the layers; completions and docs current"
 	@echo "make format       what the formatter can put right"
 	@echo "make bench        kmirror, MirrorMaker 2 and a record loop on the same data"
+	@echo "make hunt         random traffic and faults until you stop it, then the oracle (HUNT='--seed 7 --runs 1')"
 	@echo "make completions  write completions/ anew from the commands"
 	@echo "make docs         write docs/commands.md anew from the commands"
 	@echo "make lock         write requirements/dev.txt anew from pyproject.toml"
@@ -40,6 +41,13 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH)
+
+hunt: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m hunt $(HUNT)
+
+hunt-short: export HUNT_SECONDS ?= 300
+hunt-short: $(READY)
+	$(BIN)/python -m pytest tests/hunt
 
 completions docs: $(READY)
 	$(BIN)/python tools/generate.py $@
