@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,13 +19,14 @@ from bench.table import print_tables
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # ends what was started, as Ctrl-C
     options = _options()
     loads = SHORT if options.short else FULL
     plan = Plan(
         name="short" if options.short else "full",
         loads=tuple(load for load in loads if load.name in options.load),
         contenders=tuple(options.only),
-        rounds=1 if options.short or options.profile else options.rounds,
+        rounds=options.rounds or (1 if options.short or options.profile else 3),
         latency=options.latency and not options.profile,
         profile=options.profile,
     )
@@ -63,7 +65,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--load", type=_some(names), default=names, metavar=",".join(names))
     parser.add_argument("--only", type=_some(list(CONTENDERS)), default=list(CONTENDERS), metavar=",".join(CONTENDERS))
-    parser.add_argument("--rounds", type=int, default=3, help="medians are taken of so many (default 3)")
+    parser.add_argument(
+        "--rounds", type=int, help="medians are taken of so many (default 3, of --short and --profile 1)"
+    )
     parser.add_argument("--no-latency", dest="latency", action="store_false")
     parser.add_argument("--profile", nargs="?", const="samples", choices=KINDS, help="profile kmirror (one round)")
     parser.add_argument("--directory", type=Path, help="where the clusters keep their data meanwhile (10 GB)")
