@@ -1,0 +1,221 @@
+"""What protects a marker, which has no sequence: each rule with a test that breaks exactly that.
+
+The link reaches the destination through a proxy that knows marker requests; the source gets its gaps by hand.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from kmirror.sandbox import KafkaCluster
+from support.kmirror_cli import Kmirror
+from support.mirrors import QUICK, TestLink
+from support.proxy import Fault, ProxiedCluster
+from support.raw import write_markers
+from support.traffic import Record, create_topic, produce
+from support.wait import eventually
+
+SUPERSEDED = 5
+"""The exit code of a runner that gives the link up to a younger one."""
+
+
+@pytest.fixture(scope="module")
+def proxied(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
+    directory = tmp_path_factory.mktemp("proxied")
+    with ProxiedCluster("proxied", directory) as cluster:
+        yield cluster
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def module_home(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kmirror]:
+    command = Kmirror(tmp_path_factory.mktemp("markers") / "home")
+    yield command
+    assert not command.stop_all()
+
+
+@pytest.fixture(scope="module")
+def link(module_home: Kmirror, east: KafkaCluster, proxied: ProxiedCluster) -> TestLink:
+    """One link for all tests that leave its runner alone."""
+    return through_proxy(TestLink(module_home, east, proxied, "proxied"))
+
+
+def through_proxy(link: TestLink) -> TestLink:
+    link.kmirror.run(
+        *("link", "create", link.name),
+        *("--source-bootstrap-server", link.source.bootstrap_servers),
+        *("--destination-bootstrap-server", link.destination.proxied_servers),
+        *("--config", QUICK),
+    )
+    return link
+
+
+def gap(link: TestLink, topic: str, count: int, *, partition: int = 0, before: int = 3, after: int = 3) -> None:
+    """Records, `count` offsets that hold nothing visible, and records."""
+    at = link.source.bootstrap_servers
+    produce(at, topic, [Record(b"k", b"before")] * before, partition=partition)
+    for some in [5_000] * (count // 5_000) + [count % 5_000]:
+        if some:
+            assert write_markers(at, topic, some, partition=partition) == 0
+    produce(at, topic, [Record(b"k", b"after")] * after, partition=partition)
+
+
+@pytest.fixture
+def mirrored(link: TestLink, topic_name: str) -> str:
+    """A mirror of two partitions that has some records already."""
+    create_topic(link.source.bootstrap_servers, topic_name, 2)
+    for partition in range(2):
+        produce(link.source.bootstrap_servers, topic_name, [Record(b"k", b"v")] * 5, partition=partition)
+    link.mirror(topic_name)
+    link.await_caught_up(topic_name)
+    return topic_name
+
+
+def test_gaps_of_one_and_of_many(link: TestLink, mirrored: str) -> None:
+    for partition, counts in enumerate(((1, 2, 3, 1), (12_001, 1, 5_001))):
+        for count in counts:
+            gap(link, mirrored, count, partition=partition)
+    link.assert_exact(mirrored, at_least=10 + 6 * 7)
+
+
+@pytest.mark.parametrize("count", [1, 3_000])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"share": 0.0}, id="before-it"),
+        pytest.param({"share": 0.6}, id="in-the-middle"),
+        pytest.param({"share": 1.0}, id="behind-it"),
+        pytest.param({"answer": True, "share": 0.0}, id="before-its-answer"),
+        pytest.param({"answer": True, "share": 0.5}, id="in-its-answer"),
+    ],
+)
+def test_a_connection_that_is_cut(
+    link: TestLink, proxied: ProxiedCluster, mirrored: str, fault: dict[str, float], count: int
+) -> None:
+    """The markers may have landed, or some, or none: the log end tells, after it has settled."""
+    met = proxied.proxy.arm(Fault(**fault)).met
+    gap(link, mirrored, count)
+    assert met.wait(30)
+    link.assert_exact(mirrored, at_least=16)
+    assert link.status(mirrored) == "ACTIVE"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3_000])
+@pytest.mark.parametrize("late_s", [0.3, 6.0])
+def test_bytes_that_arrive_late(
+    link: TestLink, proxied: ProxiedCluster, mirrored: str, late_s: float, count: int
+) -> None:
+    """Within the time that is waited for, and long after the gap was filled anew: a newer token keeps them out."""
+    fault = proxied.proxy.arm(Fault(late_s=late_s))
+    gap(link, mirrored, count)
+    assert fault.met.wait(30)
+    link.await_caught_up(mirrored)
+    gap(link, mirrored, 2)
+    link.assert_exact(mirrored, at_least=22)
+    assert link.status(mirrored) == "ACTIVE"
+
+
+def test_a_broker_frozen_with_the_request_in_its_socket(link: TestLink, proxied: ProxiedCluster, mirrored: str) -> None:
+    """It is waited for: nothing is sent anew meanwhile, on this connection or another."""
+    tokens = run_token(link.kmirror, link.name)
+    fault = proxied.proxy.arm(Fault(cut=False, before=proxied.suspend))
+    try:
+        gap(link, mirrored, 500)
+        assert fault.met.wait(30)
+        time.sleep(12)  # longer than the lease, a takeover and the connect timeout: the time is the case
+    finally:
+        proxied.resume()
+    link.assert_exact(mirrored, at_least=16)
+    assert run_token(link.kmirror, link.name) - tokens <= 2
+
+
+@pytest.mark.parametrize("what", ["marker", "record"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_somebody_else_writes_while_markers_are_written(
+    link: TestLink, proxied: ProxiedCluster, mirrored: str, what: str, count: int
+) -> None:
+    """Just before our request: the log end is beyond what it should be, and nothing is sent behind it."""
+
+    def intrude() -> None:
+        if what == "marker":
+            assert write_markers(proxied.bootstrap_servers, mirrored) == 0
+        else:
+            produce(proxied.bootstrap_servers, mirrored, [Record(b"foreign", b"record")], partition=0)
+
+    fault = proxied.proxy.arm(Fault(cut=False, before=intrude))
+    gap(link, mirrored, count, after=3)
+    assert fault.met.wait(30)
+    sent = max(1, count - 1)
+    said = link.await_failed(mirrored, "MARKER_OVERRUN", offset=8 + sent)
+    assert f"the log end is {8 + sent + 1}" in said
+    assert link.mirror_ends(mirrored)[0] == 8 + sent + 1, "nothing follows"
+    link.compare(mirrored, upto={0: 8}, at_least=8)
+
+
+def test_somebody_elses_marker_while_nothing_is_written(link: TestLink, mirrored: str) -> None:
+    """Then the next batch lands elsewhere."""
+    assert write_markers(link.destination.bootstrap_servers, mirrored) == 0
+    produce(link.source.bootstrap_servers, mirrored, [Record(b"k", b"v")], partition=0)
+    link.await_failed(mirrored, "FOREIGN_WRITER", offset=5)
+
+
+# --- two runners ---
+
+
+def run_token(kmirror: Kmirror, link: str) -> int:
+    return int(json.loads((kmirror.runtime(link) / "status.json").read_text())["run_token"])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_frozen_runner_that_thaws_after_another_took_over(
+    kmirror: Kmirror, east: KafkaCluster, proxied: ProxiedCluster, topic_name: str, seed: int
+) -> None:
+    """Frozen while it fills gaps, at a moment that the seed draws. Both copy for a while, the log stays exact, the
+    older one ends with its exit code, and the younger one stays.
+    """
+    older = through_proxy(TestLink(kmirror, east, proxied, f"frozen-{seed}"))
+    create_topic(east.bootstrap_servers, topic_name, 4)
+    older.mirror(topic_name, "--no-start")
+    first = kmirror.start("link", "run", older.name)
+    eventually(lambda: run_token(kmirror, older.name) >= 0, 30, "the first runner has its token")
+    younger = a_copy_of(older)
+    try:
+        for partition in range(4):
+            gap(older, topic_name, 6_000, partition=partition)
+        older.await_beyond(topic_name, dict.fromkeys(range(4), 3))
+        time.sleep(random.Random(seed).uniform(0, 0.3))
+        os.kill(first.pid, signal.SIGSTOP)
+        second = younger.kmirror.start("link", "run", older.name)
+        for partition in range(4):
+            gap(older, topic_name, 3_000, partition=partition)
+        younger.await_beyond(topic_name, older.mirror_ends(topic_name))
+        os.kill(first.pid, signal.SIGCONT)
+        for turn in range(3):
+            gap(older, topic_name, 500 + turn, partition=turn)
+        assert first.wait(60) == SUPERSEDED
+        gap(older, topic_name, 3)
+        younger.assert_exact(topic_name, at_least=4 * 12 + 24)
+        assert second.poll() is None
+        assert younger.status(topic_name) == "ACTIVE"
+        assert run_token(younger.kmirror, older.name) <= 5, "they took the link from each other again and again"
+        assert "another runner took this link over" in output_of(kmirror, 0)
+    finally:
+        younger.kmirror.stop_all()
+
+
+def a_copy_of(link: TestLink) -> TestLink:
+    """As on another host: the same links.toml, a runtime folder of its own."""
+    home = link.kmirror.home.with_name("home-of-another-host")
+    home.mkdir(mode=0o700)
+    shutil.copy(link.kmirror.links_file, home / "links.toml")
+    return TestLink(Kmirror(home), link.source, link.destination, link.name)
+
+
+def output_of(kmirror: Kmirror, number: int) -> str:
+    return kmirror.home.with_name(f"{kmirror.home.name}-foreground-{number}.log").read_text()

@@ -1,0 +1,198 @@
+"""A TCP proxy before a broker, which only kmirror's connections pass: one fault at a time, at a chosen frame.
+
+It passes each request and answer on whole, in order. An armed Fault takes the first frame it looks for: it can call
+back before the frame passes, pass only a part, pass it late to a broker whose client is gone, and cut the connection.
+"""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kmirror.sandbox import KafkaCluster, kafka_runtime
+from kmirror.sandbox.ports import HeldPorts
+from kmirror.sandbox.settings import broker_properties
+
+HOST = "127.0.0.1"
+MARKERS = 27
+"""WriteTxnMarkers."""
+_LINGER_S = 0.05  # so that bytes that were written arrive before a reset takes them away
+
+
+@dataclass
+class Fault:
+    """What happens to the next frame of `api`, a request unless `answer`.
+
+    `share` of its bytes pass, after `before` was called. With `late_s` the client's connection is reset first, and the
+    bytes reach the broker so much later. `cut`: then both connections are reset.
+    """
+
+    api: int = MARKERS
+    answer: bool = False
+    share: float = 1.0
+    late_s: float | None = None
+    cut: bool = True
+    before: Callable[[], None] | None = None
+    met: threading.Event = field(default_factory=threading.Event)
+    """Set when all of it is done."""
+
+
+class Proxy:
+    """Listens on `port` and passes on to `target`, in a thread of its own."""
+
+    def __init__(self, port: int, target: int) -> None:
+        self._target = target
+        self._port = port
+        self._armed: Fault | None = None
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def arm(self, fault: Fault) -> Fault:
+        """Instead of what was armed before."""
+        self._loop.call_soon_threadsafe(lambda: setattr(self, "_armed", fault))
+        return fault
+
+    async def _start(self) -> asyncio.Server:
+        return await asyncio.start_server(self._accept, HOST, self._port)
+
+    async def _end(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, out = await asyncio.open_connection(HOST, self._target)
+        except OSError:
+            _reset(writer)
+            return
+        apis: dict[int, int] = {}
+        pumps = [
+            asyncio.ensure_future(self._pump(reader, out, writer, apis, answers=False)),
+            asyncio.ensure_future(self._pump(there, writer, out, apis, answers=True)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            _reset(writer)
+            _reset(out)
+
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        onward: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+        apis: dict[int, int],
+        *,
+        answers: bool,
+    ) -> None:
+        """Until the connection ends, by itself or by a fault."""
+        while True:
+            head = await reader.readexactly(4)
+            frame = head + await reader.readexactly(struct.unpack(">i", head)[0])
+            if answers:
+                api = apis.pop(struct.unpack_from(">i", frame, 4)[0], -1)
+            else:
+                api, _, correlation = struct.unpack_from(">hhi", frame, 4)
+                apis[correlation] = api
+            fault = self._armed
+            if fault is None or (fault.api, fault.answer) != (api, answers):
+                onward.write(frame)
+                await onward.drain()
+                continue
+            self._armed = None
+            await asyncio.shield(self._happen(fault, frame, onward, back))
+            if fault.cut or fault.late_s is not None:
+                return
+
+    async def _happen(
+        self, fault: Fault, frame: bytes, onward: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
+        if fault.before:
+            await self._loop.run_in_executor(None, fault.before)
+        if fault.late_s is not None:
+            _reset(back)
+            await asyncio.sleep(fault.late_s)
+        onward.write(frame[: int(len(frame) * fault.share)])
+        await onward.drain()
+        await asyncio.sleep(_LINGER_S)
+        fault.met.set()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    link = writer.get_extra_info("socket")
+    if link is not None and link.fileno() >= 0:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+class ProxiedCluster(KafkaCluster):
+    """One broker with a second listener whose advertised address is a proxy's.
+
+    `bootstrap_servers` leads past the proxy, for the tests themselves; `proxied_servers` is for the link.
+    """
+
+    def __init__(self, name: str, directory: Path, version: str | None = None) -> None:
+        super().__init__(name, directory, kafka_runtime(version) if version else kafka_runtime())
+        self._ports = HeldPorts()
+        self._front, self._back = self._ports.choose(2)
+        self.proxied_servers = f"{HOST}:{self._front}"
+        self.proxy = Proxy(self._front, self._back)
+
+    def prepare(self) -> None:
+        self._properties = {
+            **self._listeners(),
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
+        }
+        super().prepare()
+
+    def _listeners(self) -> dict[str, str]:
+        (broker,) = self._brokers
+        known = broker_properties(broker.node, self._nodes, broker.data, {})
+        return {
+            "listeners": f"{known['listeners']},PROXIED://{HOST}:{self._back}",
+            "advertised.listeners": f"{known['advertised.listeners']},PROXIED://{HOST}:{self._front}",
+        }
+
+    def launch(self, timeout: float = 60) -> None:
+        self._ports.release()
+        super().launch(timeout)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.proxy.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.proxy.__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)
