@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -25,9 +26,10 @@ def main() -> int:
     os.environ[processes.SESSION_VARIABLE] = uuid.uuid4().hex
     command = f"make hunt HUNT='{' '.join(sys.argv[1:])}'"
     results: list[Result] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         hunt(options, folder, results, command)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print("stopped", file=sys.stderr)
     print(report.write(folder, command, results))
     print(f"report and logs of what was found: {folder}")
@@ -65,7 +67,6 @@ def _tell(result: Result) -> None:
         f"{'; failed as it should: ' + str(len(result.failed)) if result.failed else ''}",
         flush=True,
     )
-    print(f"    {result.phases}")
     for line in [*result.differences[:8], *result.findings, *result.trouble.splitlines()[-3:]]:
         print(f"    {line[:1500]}", flush=True)
     if not result.good:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from hunt.faults import Faults, Runners
@@ -125,8 +127,9 @@ class _Run:
             self.result.trouble += traceback.format_exc()
 
     def _set_up(self) -> None:
-        for name, plan in zip(self.names, self.schedule.topics, strict=True):
-            make_topic(self.stage.source, name, plan, self.stage.brokers)
+        plans = list(zip(self.names, self.schedule.topics, strict=True))
+        pool = ThreadPoolExecutor(len(plans))
+        made = [pool.submit(make_topic, self.stage.source, *pair, self.stage.brokers) for pair in plans]
         configs = {
             "metadata.max.age.ms": 500,
             "request.timeout.ms": 5000,
@@ -139,12 +142,19 @@ class _Run:
             *("--destination-bootstrap-server", self.stage.destination.proxied_servers),
             *("--config", ",".join(f"{key}={value}" for key, value in configs.items())),
         )
-        # Not by the command line: five processes would take longer to start than the traffic lasts.
-        home = Home(self.kmirror.home, self.kmirror.home / "run")
-        factor = min(3, self.stage.brokers)
-        for name in self.names:
-            create_mirror(home, name, LINK, replication_factor=factor, start=False)
-        for name, plan in zip(self.names, self.schedule.topics, strict=True):
+        for one in made:
+            one.result()
+        # Not by the command line: so many processes would take longer to start than the traffic lasts.
+        create = partial(
+            create_mirror,
+            Home(self.kmirror.home, self.kmirror.home / "run"),
+            link=LINK,
+            replication_factor=min(3, self.stage.brokers),
+            start=False,
+        )
+        list(pool.map(create, self.names))
+        pool.shutdown()
+        for name, plan in plans:
             if plan.shape is Shape.COMPACTED:  # the mirror keeps the lag, so that its own cleaner rests
                 set_topic_config(self.stage.source, name, "min.compaction.lag.ms", "0")
         self.runners.start()

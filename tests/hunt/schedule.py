@@ -183,7 +183,7 @@ def _traffic(draw: random.Random, number: int, plan: TopicPlan) -> list[Burst]:
 
 def _records(draw: random.Random, burst: Burst) -> Burst:
     count, size = draw.choice([(1, 50), (1, 50), (10, 100), (200, 100), (40, 2_000), (5, 30_000)])
-    batch = draw.choice([1, 3, 1000])
+    batch = draw.choice([1, 3, 1000] if count <= 10 else [20, 1000])
     return replace(burst, action="records", count=count, size=size, codec=draw.choice(CODECS), batch_records=batch)
 
 

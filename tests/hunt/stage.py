@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Self
 
+from confluent_kafka import Producer
+
 from hunt.proxy import HOST, Proxy, ProxyLoop
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from kmirror.sandbox.ports import HeldPorts
@@ -96,6 +98,7 @@ class Stage:
                 cluster.launch()
             for cluster in self.clusters.values():
                 cluster.wait_ready()
+                open_coordinator(cluster.bootstrap_servers)
         except BaseException:
             self.__exit__()
             raise
@@ -105,3 +108,8 @@ class Stage:
         for cluster in self.clusters.values():
             cluster.stop(timeout=10)
         self._loop.close()
+
+
+def open_coordinator(bootstrap: str) -> None:
+    """The first transactional producer of a cluster has its internal topic made: not in the midst of faults."""
+    Producer({"bootstrap.servers": bootstrap, "transactional.id": "first", "log_level": 2}).init_transactions(60)
