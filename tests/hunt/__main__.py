@@ -52,10 +52,10 @@ def hunt(options: argparse.Namespace, folder: Path, results: list[Result], comma
                 results.append(result)
                 _tell(result)
                 report.write(folder, command, results)
-                if result.trouble or (options.stop and not result.good):
+                if result.trouble or (options.stop and result.found):
                     break
         shutil.rmtree(directory, ignore_errors=True)
-        if options.stop and results and not results[-1].good:
+        if options.stop and results and results[-1].found:
             return
 
 

@@ -7,9 +7,13 @@ import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from hunt.faults import Faults, Runners
 from hunt.judge import judge
@@ -52,8 +56,12 @@ class Result:
     phases: dict[str, float] = field(default_factory=dict)
 
     @property
+    def found(self) -> bool:
+        return bool(self.differences or self.findings)
+
+    @property
     def good(self) -> bool:
-        return not (self.differences or self.findings or self.trouble)
+        return not self.found and not self.trouble
 
 
 def run(stage: Stage, schedule: Schedule, folder: Path) -> Result:
@@ -121,10 +129,17 @@ class _Run:
             self.runners.end()
             self.result.findings += self.runners.findings
             for cluster in self.stage.clusters.values():
-                for deleted in admin(cluster).delete_topics(self.names).values():
-                    deleted.exception(20)
+                self._delete_topics(admin(cluster))
         except Exception:
             self.result.trouble += traceback.format_exc()
+
+    def _delete_topics(self, client: AdminClient) -> None:
+        """As good as it goes: a topic that stays is in nobody's way."""
+        for name, deleted in client.delete_topics(self.names).items():
+            try:
+                deleted.result(30)
+            except (KafkaException, FutureTimeout) as error:
+                self.result.notes.append(f"{name} stays: {error!r}")
 
     def _set_up(self) -> None:
         plans = list(zip(self.names, self.schedule.topics, strict=True))

@@ -224,6 +224,8 @@ def _fault(draw: random.Random, kind: Kind, topics: int, brokers: int) -> Fault:
         which = draw.choice(
             [Which.ANY, Which.FETCH] if side == "source" else [Which.ANY, *[Which.PRODUCE] * 2, *[Which.MARKERS] * 3]
         )
+        if which is Which.MARKERS and not answer and cut in {Cut.TWICE, Cut.TORN_TWICE}:
+            which = Which.PRODUCE  # see proxy.py: marker requests are never doubled
         lasts = round(draw.choice([0.3, 0.7, draw.uniform(1, 4)]), 2)
     return Fault(
         round(at, 2),
