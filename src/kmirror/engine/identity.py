@@ -55,7 +55,11 @@ class Identity:
             if token is not None and token != self.run_token:
                 return False
             connection = await self._connection()
-            producer_id, new = await rpc.init_producer_id(connection, self._transactional_id)
+            try:
+                producer_id, new = await rpc.init_producer_id(connection, self._transactional_id)
+            except ClusterError:
+                connection.close()  # the coordinator may have moved
+                raise
             changed = self.producer_id is not None and self.producer_id != producer_id
             await asyncio.sleep(TAKEOVER_S)
             self.producer_id, self.run_token = producer_id, new
