@@ -113,9 +113,9 @@ class _Run:
         ):
             began = time.monotonic()
             step()
+            self.result.faults = dict(self.faults.done)
             name = step.__name__.strip("_")
             self.result.phases[name] = round(time.monotonic() - began, 1)
-        self.result.faults = dict(self.faults.done)
         self.result.notes = self.traffic.notes[:20]
 
     def _hurt(self) -> None:
@@ -237,7 +237,7 @@ class _Run:
             try:
                 eventually(lambda name=name, pair=pair: self._is_over(name) or _equal_ends(*pair), left, interval=0.15)
             except AssertionError:
-                shown = self.kmirror.json("mirror", "describe", name)
+                shown = self.kmirror.run("mirror", "describe", name, "--link", LINK, check=False).stdout
                 bounds = [topic.bounds() for topic in pair]
                 self.result.findings.append(f"{name} does not catch up: {bounds}; {shown}")
 
