@@ -45,10 +45,7 @@ class Cluster:
             except ClusterError as e:
                 fault = e
                 continue
-            if self.cluster_id and found.cluster_id != self.cluster_id:
-                raise WrongCluster(
-                    f"the {self.role} is cluster {found.cluster_id}, not {self.cluster_id} with which the link was made"
-                )
+            self._check_is_ours(found.cluster_id)
             self.cluster_id, self._brokers, self.topics = found.cluster_id, found.brokers, found.topics
             return
         assert fault
@@ -72,6 +69,12 @@ class Cluster:
                 return self._asking
         raise fault
 
+    def _check_is_ours(self, cluster_id: str) -> None:
+        if self.cluster_id and cluster_id != self.cluster_id:
+            raise WrongCluster(
+                f"the {self.role} is cluster {cluster_id}, not {self.cluster_id} with which the link was made"
+            )
+
     def leader(self, topic: str, partition: int) -> int | None:
         """The node id of the leader; None while there is none or it is not known."""
         metadata = self.topics.get(topic)
@@ -79,7 +82,10 @@ class Cluster:
         return node if node in self._brokers else None
 
     async def connection(self, node: int, purpose: str) -> Connection:
-        """The connection to broker `node` for `purpose`; opened when there is none. Raises ConnectionLost."""
+        """The connection to broker `node` for `purpose`; opened when there is none.
+
+        Raises ConnectionLost, and WrongCluster: an address may have come to another cluster since the metadata was read.
+        """
         key = (node, purpose)
         known = self._connections.get(key)
         if known is not None and known.alive:
@@ -92,6 +98,11 @@ class Cluster:
                 raise ConnectionLost(f"broker {node} of the {self.role} is not known")
             host, port = self._brokers[node]
             made = await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+            try:
+                self._check_is_ours((await rpc.metadata(made, [])).cluster_id)
+            except BaseException:
+                made.close()
+                raise
             self._connections[key] = made
             log.info("connected to %s broker %d at %s:%d for %s", self.role, node, host, port, purpose)
             return made
