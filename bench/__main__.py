@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from bench.contenders import CONTENDERS
 from bench.loads import FULL, SHORT
@@ -19,7 +20,7 @@ from bench.table import print_tables
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # ends what was started, as Ctrl-C
+    signal.signal(signal.SIGTERM, _terminated)
     options = _options()
     loads = SHORT if options.short else FULL
     plan = Plan(
@@ -44,6 +45,11 @@ def main() -> int:
         write_json(results, machine, target)
         print(f"\nWritten to {target.name}.")
     return 0
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    """Ends all that was started, as Ctrl-C does."""
+    sys.exit(f"bench: ended by {signal.Signals(number).name}")
 
 
 def _some(names: list[str]) -> Callable[[str], list[str]]:
