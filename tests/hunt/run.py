@@ -126,6 +126,10 @@ class _Run:
         try:
             for cluster in self.stage.clusters.values():
                 cluster.heal()
+            for _, process in self.verbs:
+                if process.poll() is None:
+                    process.kill()
+                process.communicate()
             self.runners.end()
             self.result.findings += self.runners.findings
             for cluster in self.stage.clusters.values():
