@@ -84,7 +84,7 @@ class Cluster:
     async def connection(self, node: int, purpose: str) -> Connection:
         """The connection to broker `node` for `purpose`; opened when there is none.
 
-        Raises ConnectionLost, and WrongCluster: an address may have come to another cluster since the metadata was read.
+        Raises ConnectionLost, and WrongCluster: an address may have come to another cluster since then.
         """
         key = (node, purpose)
         known = self._connections.get(key)
