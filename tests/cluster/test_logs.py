@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from support import handmade
 from support.difference import What
 from support.kmirror_cli import Kmirror
+from support.last_values import all_records, last_values
 from support.logs import Isolation, Topic
 from support.mirrors import TestLink, ends, set_topic_config, topic_configs
 from support.raw import write_markers
 from support.segments import flip_byte, write_log
-from support.source_log import seeded_log
 from support.traffic import ANY_TIMESTAMP, Record, create_topic, produce, sized
-from support.transactions import delete_records, transaction
+from support.transactions import Transactions, delete_records, transaction
 from support.wait import eventually
 
 SOURCES = ("east", "east_39")
@@ -60,13 +59,13 @@ def link(request: pytest.FixtureRequest, get_link: GetLink) -> TestLink:
 
 @pytest.fixture(scope="module")
 def handmade_link(get_link: GetLink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestLink]:
-    """From a cluster whose logs were written by hand: see HANDMADE. Of the last version that wrote old formats."""
+    """From a cluster whose logs were written by hand: see handmade.LOGS. Of the last version that wrote old formats."""
     directory = tmp_path_factory.mktemp("handmade")
     with KafkaCluster("handmade", directory, kafka_runtime(PREVIOUS)) as cluster:
-        for topic, logs in HANDMADE.items():
+        for topic, logs in handmade.LOGS.items():
             create_topic(cluster.bootstrap_servers, topic, len(logs), config=handmade.KEEP)
         cluster.stop_broker()
-        for topic, logs in HANDMADE.items():
+        for topic, logs in handmade.LOGS.items():
             for partition, (base, data) in enumerate(logs):
                 write_log(cluster, topic, data, partition, base=base)
         cluster.start_broker()
@@ -74,45 +73,9 @@ def handmade_link(get_link: GetLink, tmp_path_factory: pytest.TempPathFactory) -
     shutil.rmtree(directory, ignore_errors=True)
 
 
-HANDMADE = {
-    "compacted": [(0, handmade.compacted(codec)) for codec in range(5)],
-    "old-formats": [(0, handmade.old_format(0)), (0, handmade.old_format(1))],
-    "transactions": [(0, handmade.transactions(2_000))],
-    "lone-markers": [(0, handmade.lone_markers())],
-    "odd-times": [(0, handmade.odd_times())],
-    "far": [(handmade.FAR, handmade.far_log(handmade.FAR)), (7, handmade.far_log(7)), (0, handmade.far_log(0))],
-    "drawn": [(0, seeded_log(seed, 120).data) for seed in range(6)],
-}
-"""Topic to its partitions: where each begins, and its bytes."""
-
-
 def write(link: TestLink, topic: str, count: int = 10, *, partition: int = 0) -> None:
     records = [Record(b"key %d" % (i % 3), b"plain %d" % i) for i in range(count)]
     produce(link.source.bootstrap_servers, topic, records, partition=partition)
-
-
-class Transactions:
-    """A transactional producer; `write` returns when the records are in the log."""
-
-    def __init__(self, link: TestLink, name: str) -> None:
-        self._producer = Producer(
-            {"bootstrap.servers": link.source.bootstrap_servers, "transactional.id": name, "linger.ms": 0}
-        )
-        self._producer.init_transactions(30)
-
-    def begin(self) -> None:
-        self._producer.begin_transaction()
-
-    def write(self, topic: str, *values: bytes, partition: int = 0) -> None:
-        for value in values:
-            self._producer.produce(topic, value=value, key=b"k", partition=partition)
-        assert self._producer.flush(30) == 0
-
-    def end(self, *, commit: bool) -> None:
-        if commit:
-            self._producer.commit_transaction(30)
-        else:
-            self._producer.abort_transaction(30)
 
 
 def mirror_exactly(link: TestLink, topic: str, *, at_least: int, **options: object) -> None:
@@ -139,7 +102,10 @@ def test_committed_and_aborted_transactions(link: TestLink, topic_name: str) -> 
 def test_interleaved_transactions(link: TestLink, topic_name: str) -> None:
     """Two producers take turns on one partition; each commits and aborts, and plain records lie between."""
     create_topic(link.source.bootstrap_servers, topic_name)
-    one, other = Transactions(link, f"{topic_name}-1"), Transactions(link, f"{topic_name}-2")
+    one, other = (
+        Transactions(link.source.bootstrap_servers, f"{topic_name}-1"),
+        Transactions(link.source.bootstrap_servers, f"{topic_name}-2"),
+    )
     link.mirror(topic_name)
     for ends_ in ((True, False), (False, True), (False, False), (True, True)):
         one.begin()
@@ -163,7 +129,7 @@ def test_an_open_transaction(link: TestLink, topic_name: str) -> None:
     for commit in (True, False):
         link.await_caught_up(topic_name)
         stable = ends(link.source, topic_name)
-        producer = Transactions(link, topic_name)
+        producer = Transactions(link.source.bootstrap_servers, topic_name)
         producer.begin()
         producer.write(topic_name, *[b"open"] * 20)
         write(link, topic_name)
@@ -251,51 +217,20 @@ def test_cleaners_at_work_on_both_sides(link: TestLink, topic_name: str) -> None
     link.await_caught_up(topic_name)
     for cluster in (link.source, link.destination):
         eventually(
-            lambda c=cluster: len(all_records(c, topic_name)) < 60,
+            lambda c=cluster: len(all_records(c.bootstrap_servers, topic_name)) < 60,
             60,
-            lambda c=cluster: f"{c.name} compacts {len(all_records(c, topic_name))}",
+            lambda c=cluster: f"{c.name} compacts {len(all_records(c.bootstrap_servers, topic_name))}",
             interval=0.5,
         )
-    expected = last_values(link.source, topic_name)
+    expected = last_values(link.source.bootstrap_servers, topic_name)
     assert len(expected) == 20
-    assert last_values(link.destination, topic_name) == expected
-    assert last_values(link.destination, topic_name, Isolation.UNCOMMITTED) == expected
+    assert last_values(link.destination.bootstrap_servers, topic_name) == expected
+    assert last_values(link.destination.bootstrap_servers, topic_name, Isolation.UNCOMMITTED) == expected
     produce(at, topic_name, [Record(b"key 0", b"later")])
     link.await_caught_up(topic_name)
-    assert last_values(link.destination, topic_name) == last_values(link.source, topic_name)
-
-
-def all_records(
-    cluster: KafkaCluster, topic: str, isolation: Isolation = Isolation.COMMITTED
-) -> list[tuple[int, bytes | None, bytes | None]]:
-    """(offset, key, value) of partition 0."""
-    bounds = Topic(cluster.bootstrap_servers, topic, time.monotonic() + 20).bounds()[0]
-    consumer = Consumer(
-        {
-            "bootstrap.servers": cluster.bootstrap_servers,
-            "group.id": "reader",
-            "isolation.level": isolation.value,
-            "enable.partition.eof": True,
-            "enable.auto.commit": False,
-        }
+    assert last_values(link.destination.bootstrap_servers, topic_name) == last_values(
+        link.source.bootstrap_servers, topic_name
     )
-    consumer.assign([TopicPartition(topic, 0, bounds.start)])
-    out = []
-    try:
-        while True:
-            message = consumer.poll(20)
-            assert message is not None, f"no end of {topic}"
-            if message.error():
-                return out
-            out.append((message.offset(), message.key(), message.value()))
-    finally:
-        consumer.close()
-
-
-def last_values(
-    cluster: KafkaCluster, topic: str, isolation: Isolation = Isolation.COMMITTED
-) -> dict[bytes | None, tuple[int, bytes | None]]:
-    return {key: (offset, value) for offset, key, value in all_records(cluster, topic, isolation)}
 
 
 # --- where a log begins ---

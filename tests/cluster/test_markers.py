@@ -106,8 +106,7 @@ def test_a_connection_that_is_cut(
     assert link.status(mirrored) == "ACTIVE"
 
 
-@pytest.mark.parametrize("count", [1, 2, 3_000])
-@pytest.mark.parametrize("late_s", [0.3, 6.0])
+@pytest.mark.parametrize(("late_s", "count"), [(0.3, 2), (6.0, 1), (6.0, 3_000)])
 def test_bytes_that_arrive_late(
     link: TestLink, proxied: ProxiedCluster, mirrored: str, late_s: float, count: int
 ) -> None:
@@ -191,10 +190,11 @@ def test_a_frozen_runner_that_thaws_after_another_took_over(
         older.await_beyond(topic_name, dict.fromkeys(range(4), 3))
         time.sleep(random.Random(seed).uniform(0, 0.3))
         os.kill(first.pid, signal.SIGSTOP)
+        left = older.mirror_ends(topic_name)
         second = younger.kmirror.start("link", "run", older.name)
         for partition in range(4):
             gap(older, topic_name, 3_000, partition=partition)
-        younger.await_beyond(topic_name, older.mirror_ends(topic_name))
+        younger.await_beyond(topic_name, left)
         os.kill(first.pid, signal.SIGCONT)
         for turn in range(3):
             gap(older, topic_name, 500 + turn, partition=turn)

@@ -1,6 +1,7 @@
 """Source logs packed by hand: what compaction, old clients and coordinators leave behind, at offsets that are known."""
 
 from support.batches import TRANSACTIONAL, Rec, batch, dense, marker, message, message_set
+from support.source_log import seeded_log
 
 FAR = 2_500_000
 """A log start that takes more than one batch of filler."""
@@ -63,3 +64,15 @@ def odd_times() -> bytes:
 def far_log(base: int) -> bytes:
     """A log whose first offset is `base`."""
     return dense(base, 4) + batch(base + 4, [Rec(1), Rec(3)]) + marker(base + 8, 5, commit=True)
+
+
+LOGS = {
+    "compacted": [(0, compacted(codec)) for codec in range(5)],
+    "old-formats": [(0, old_format(0)), (0, old_format(1))],
+    "transactions": [(0, transactions(2_000))],
+    "lone-markers": [(0, lone_markers())],
+    "odd-times": [(0, odd_times())],
+    "far": [(FAR, far_log(FAR)), (7, far_log(7)), (0, far_log(0))],
+    "drawn": [(0, seeded_log(seed, 120).data) for seed in range(6)],
+}
+"""Topic to its partitions: where each begins, and its bytes."""

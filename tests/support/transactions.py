@@ -11,6 +11,30 @@ from support.traffic import Record, send
 from support.wait import eventually
 
 
+class Transactions:
+    """A transactional producer; `write` returns when the records are in the log."""
+
+    def __init__(self, bootstrap: str, name: str) -> None:
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "transactional.id": name, "linger.ms": 0, "log_level": 2}
+        )
+        self._producer.init_transactions(30)
+
+    def begin(self) -> None:
+        self._producer.begin_transaction()
+
+    def write(self, topic: str, *values: bytes, partition: int = 0) -> None:
+        for value in values:
+            self._producer.produce(topic, value=value, key=b"k", partition=partition)
+        assert self._producer.flush(30) == 0
+
+    def end(self, *, commit: bool) -> None:
+        if commit:
+            self._producer.commit_transaction(30)
+        else:
+            self._producer.abort_transaction(30)
+
+
 def transaction(bootstrap: str, topic: str, records: Iterable[Record], *, commit: bool = True) -> None:
     """Produce these records in a transaction of their own; in each partition it takes one more offset at its end."""
     producer = _producer(bootstrap)
