@@ -23,7 +23,8 @@ demo: $(READY)
 	@$(BIN)/kmirror demo
 
 test: $(READY)
-	$(BIN)/python -m pytest tests/unit tests/cluster
+	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit
