@@ -57,10 +57,11 @@ async def _compare_all(addresses: Addresses, plan: TopicPlan, watcher: Watcher) 
     source = Cluster(addresses.source, "source", addresses.source_id)
     destination = Cluster(addresses.destination, "destination", addresses.destination_id)
     todo = list(reversed(plan.partitions))
+    locks = (asyncio.Lock(), asyncio.Lock())
 
     async def work(number: int) -> None:
-        theirs = _Log(source, plan.source_topic, topic_id_bytes(plan.source_topic_id), number)
-        ours = _Log(destination, plan.topic, topic_id_bytes(plan.topic_id), number)
+        theirs = _Log(source, plan.source_topic, topic_id_bytes(plan.source_topic_id), number, locks[0])
+        ours = _Log(destination, plan.topic, topic_id_bytes(plan.topic_id), number, locks[1])
         while todo and not watcher.ended():
             await _compare_partition(theirs, ours, todo.pop(), watcher, compacted=plan.compacted)
 
@@ -73,6 +74,7 @@ async def _compare_all(addresses: Addresses, plan: TopicPlan, watcher: Watcher) 
         await asyncio.gather(*workers, return_exceptions=True)
         source.close()
         destination.close()
+        await asyncio.sleep(0)  # transports end a turn later, and the loop ends with us
 
 
 async def _compare_partition(
@@ -187,13 +189,17 @@ def _with_aborted(committed: list[Piece], everything: list[Piece]) -> list[Piece
 
 
 class _Log:
-    """Fetches from one topic, on a connection of worker `number`; tries again while leaders move."""
+    """Fetches from one topic, on a connection of worker `number`; tries again while leaders move.
 
-    def __init__(self, cluster: Cluster, topic: str, topic_id: bytes, number: int) -> None:
+    `asking` keeps the workers from asking for metadata side by side, each on a connection of its own.
+    """
+
+    def __init__(self, cluster: Cluster, topic: str, topic_id: bytes, number: int, asking: asyncio.Lock) -> None:
         self.side = cluster.role
         self._cluster = cluster
         self._topic = topic
         self._topic_id = topic_id
+        self._asking = asking
         self._purpose = f"verify {number}"
 
     async def fetch(self, partition: int, position: int, limit: int, *, committed: bool) -> Fetched:
@@ -220,7 +226,8 @@ class _Log:
 
     async def _refresh(self, deadline: float) -> None:
         try:
-            await self._cluster.refresh([self._topic])
+            async with self._asking:
+                await self._cluster.refresh([self._topic])
         except WrongCluster:
             raise
         except ClusterError:
@@ -246,8 +253,9 @@ class _Log:
         return found
 
     async def _connection(self, partition: int) -> Connection:
-        if self._topic not in self._cluster.topics:
-            await self._cluster.refresh([self._topic])
+        async with self._asking:
+            if self._topic not in self._cluster.topics:
+                await self._cluster.refresh([self._topic])
         node = self._cluster.leader(self._topic, partition)
         if node is None:
             raise ClusterError(f"no leader for {self._name(partition)}")
