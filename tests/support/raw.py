@@ -2,7 +2,8 @@
 
 import socket
 import struct
-from typing import Any
+import time
+from typing import Any, Final
 
 from kafka.protocol.producer import (
     ProduceRequest,
@@ -10,6 +11,8 @@ from kafka.protocol.producer import (
     WriteTxnMarkersRequest,
     WriteTxnMarkersResponse,
 )
+
+UNKNOWN_TOPIC: Final = 3
 
 
 def call(bootstrap: str, request: Any, response: Any, version: int, timeout: float = 20) -> Any:
@@ -45,8 +48,12 @@ def write_markers(
         topics=[topics(name=topic, partition_indexes=[partition])],
         coordinator_epoch=coordinator_epoch,
     )
-    answer = call(bootstrap, WriteTxnMarkersRequest(markers=[entry] * count), WriteTxnMarkersResponse, 1)
-    return int(answer.markers[0].topics[0].partitions[0].error_code)
+    deadline = time.monotonic() + 20
+    while True:
+        answer = call(bootstrap, WriteTxnMarkersRequest(markers=[entry] * count), WriteTxnMarkersResponse, 1)
+        code = int(answer.markers[0].topics[0].partitions[0].error_code)
+        if code != UNKNOWN_TOPIC or time.monotonic() > deadline:  # a topic just made is not everywhere yet
+            return code
 
 
 def produce_batch(bootstrap: str, topic: str, batch: bytes, *, partition: int = 0) -> int:

@@ -31,7 +31,7 @@ EXIT_CODES: Final = {
     2: "wrong usage",
     3: "a comparison found a difference",
     4: "not reached within --timeout",
-    5: "`link run`: another runner took the link over",
+    5: "link run: another runner took the link over",
     130: "interrupted by Ctrl-C",
 }
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
