@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+SITE   := .venv-site
 
-.PHONY: help demo test unit lint format bench hunt hunt-short completions docs lock clean
+.PHONY: help demo test unit lint format bench hunt hunt-short completions docs site lock clean
 
 help:
 	@echo "make demo         two real Kafka clusters, a topic mirrored between them, before your eyes"
@@ -15,8 +16,9 @@ help:
 	@echo "make bench        kmirror, MirrorMaker 2 and a record loop on the same data"
 	@echo "make hunt         random traffic and faults until you stop it, then the oracle (HUNT='--seed 7 --runs 1')"
 	@echo "make completions  write completions/ anew from the commands"
-	@echo "make docs         write docs/commands.md anew from the commands"
-	@echo "make lock         write requirements/dev.txt anew from pyproject.toml"
+	@echo "make docs         write the pages, man pages and pictures anew that are made from the program"
+	@echo "make site         docs/ as a site in build/site, every link checked"
+	@echo "make lock         write requirements/*.txt anew from pyproject.toml"
 	@echo "make clean        remove what these made here"
 
 demo: $(READY)
@@ -53,6 +55,15 @@ hunt-short: $(READY)
 completions docs: $(READY)
 	$(BIN)/python tools/generate.py $@
 
+site: docs $(SITE)/.ready
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
+
+$(SITE)/.ready: requirements/site.txt
+	@$(PYTHON) -m venv --clear $(SITE)
+	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/site.txt
+	@touch $@
+
 # The package itself comes last and without its dependencies: those are the locked ones.
 $(READY): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -64,11 +75,13 @@ $(READY): pyproject.toml requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+  --no-emit-find-links --custom-compile-command "make lock"
+
 lock:
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
-	  --no-emit-find-links --custom-compile-command "make lock" --extra sandbox --group dev \
-	  pyproject.toml requirements/build.in --output-file requirements/dev.txt
+	$(COMPILE) --extra sandbox --group dev pyproject.toml requirements/build.in --output-file requirements/dev.txt
+	$(COMPILE) --group site --output-file requirements/site.txt
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SITE) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,8 @@
-"""Writes what is made from the commands: `completions`, `docs`, or both; `--check` only says what is not current.
+"""Writes what is made from the program: `completions`, `docs`, or both; `--check` only says what is not current.
 
-The words come from the program itself, started as a user starts it, so that they cannot differ from what it says.
+`docs` is the pages of commands and of configurations, the man pages and the pictures of the live view. The words come
+from the program itself, so that they cannot differ from what it says.
 """
-# ruff: noqa: INP001 - a script, in no package
 
 import os
 import subprocess
@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kmirror.model.settings import SETTINGS
+import manual
+import pictures
+import settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPLETIONS = {"bash": "kmirror.bash", "zsh": "_kmirror", "fish": "kmirror.fish"}
@@ -51,17 +53,12 @@ def generated(wanted: set[str]) -> Iterator[tuple[str, str]]:
         words = ["kmirror.cli.app", "utils", "docs", "--name", "kmirror", "--title", "Commands"]
         text = output([sys.executable, "-m", "typer", *words], {})
         note = "<!-- Made by `make docs` from the commands' own help. -->\n\n"
-        yield "docs/commands.md", note + text.strip() + "\n\n" + settings_section()
-
-
-def settings_section() -> str:
-    """What `--config` of a link may hold, from the registry of it."""
-    rows = [f"| `{key}` | {s.meaning} | {f'`{s.default}`' if s.default else ''} |" for key, s in SETTINGS.items()]
-    return (
-        "## Configurations of a link\n\n"
-        "For `kmirror link create --config`: a comma list, or a file with one `key=value` a line.\n\n"
-        "| key | meaning | default |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
-    )
+        yield "docs/commands.md", note + text.strip().replace("```console", "```text") + "\n"
+        yield "docs/configuration.md", settings_page.page()
+        for name, content in manual.pages():
+            yield f"man/{name}", content
+        for name, content in pictures.pictures():
+            yield f"docs/images/{name}", content
 
 
 def output(command: list[str], environment: dict[str, str]) -> str:
