@@ -6,11 +6,18 @@ import typer
 
 from kmirror.cli.options import ConfigOpt, OutputOpt
 from kmirror.cli.output import Format, note, print_document, say
+from kmirror.model.link import GapFill
 
 _EPILOG = (
     "Example:\n\n"
     "  kmirror link create east-west --source-bootstrap-server east:9092 --destination-bootstrap-server west:9092"
 )
+
+
+_WAYS = {
+    GapFill.MARKERS: "markers",
+    GapFill.TRANSACTIONS: "empty transactions",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +71,9 @@ def create(
     )
     for warning in made.warnings:
         note(f"Warning: {warning}.")
+    way = made.link.gap_fill
+    if made.asked and way.pace:
+        note(f"Offsets without a record are filled by {_WAYS[way]}, {way.pace}.")
     configs = shown_configs(made.link)
     if output is not Format.HUMAN:
         document = {

@@ -88,6 +88,13 @@ class Appender:
         self.log_end = self.next_offset = log_end
         self._last_ack_s = now_s
 
+    def filled_by_another(self, log_end: int) -> None:
+        """Markers of another producer id took the offsets: what the leader knows, or forgets, of ours is as it was."""
+        assert not self.in_flight
+        if not self._known:
+            self._sequence = log_end % SEQUENCES
+        self.log_end = self.next_offset = log_end
+
     def settle(self, error: int, base_offset: int, now_s: float) -> tuple[Sent, Verdict]:
         """The answer for the oldest batch in flight. A deduplicated one carries its old offset: the right one."""
         sent = self.in_flight.popleft()

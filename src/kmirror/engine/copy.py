@@ -104,15 +104,26 @@ class PartitionCopy:
         self._queue_bytes -= step.size
         return step
 
-    def filled(self, log_end: int) -> None:
-        """Markers took all offsets below `log_end`; of the gap what is left stays the next step."""
-        self.appender.filled(log_end, time.monotonic())
+    def may_fill(self, offset: int) -> bool:
+        """Nothing is filled from the target of a promote on, nor once the partition is closed."""
+        return self.is_open and (self.limit is None or offset < self.limit)
+
+    def filled(self, log_end: int, *, by_another: bool = False) -> None:
+        """Markers took all offsets below `log_end`; of the gap what is left stays the next step.
+
+        `by_another`: of another producer id than that of our batches.
+        """
+        if by_another:
+            self.appender.filled_by_another(log_end)
+        else:
+            self.appender.filled(log_end, time.monotonic())
         self.marking = False
         self.in_doubt = False
         self.backoff.reset()
-        gap = self._queue[0]
-        assert isinstance(gap, Fill)
-        if log_end < gap.end:
+        gap = self._queue[0] if self._queue else None
+        if not isinstance(gap, Fill):  # it was cut off meanwhile
+            self.position = max(self.position, log_end)
+        elif log_end < gap.end:
             self._queue[0] = Fill(log_end, gap.end - log_end, gap.gap)
         else:
             self._queue.popleft()
@@ -134,6 +145,11 @@ class PartitionCopy:
             self._queue_bytes -= step.size
             self._budget.release(step.size)
             self.position = step.base
+            self.position_epoch = -1
+        last = self._queue[-1] if self._queue else None
+        if isinstance(last, Fill) and last.end > limit:
+            self._queue[-1] = Fill(last.base, limit - last.base, last.gap)
+            self.position = limit
             self.position_epoch = -1
 
     def opened(self, node: int, log_end: int, last_sequence: int | None, source_epoch: int) -> None:
@@ -237,10 +253,10 @@ class PartitionCopy:
         )
 
 
-def refused_gap(gap: Fill | None, offset: int) -> MirrorError:
-    """The destination does not let kmirror write markers."""
+def refused_gap(gap: Fill | None, offset: int, *, grant: str = "ALTER on the cluster") -> MirrorError:
+    """The destination does not let kmirror write markers; with `grant` it would."""
     what = gap.gap if gap else Gap.HOLE
     message = (
         f"offset {offset} of the source holds {what}, and the destination does not let kmirror write a marker there"
     )
-    return MirrorError(Failure.GAP_NOT_FILLABLE, f"{message}: grant it ALTER on the cluster", offset=offset)
+    return MirrorError(Failure.GAP_NOT_FILLABLE, f"{message}: grant it {grant}", offset=offset)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kmirror.engine.budget import Budget
-from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.copy import PartitionCopy, refused_gap
 from kmirror.engine.destination import DestinationProducer
 from kmirror.engine.gap_filler import GapFiller
 from kmirror.engine.identity import Superseded
@@ -20,7 +20,9 @@ from kmirror.engine.recorder import Recorder
 from kmirror.engine.retention import bridge
 from kmirror.engine.source import SourceFetcher
 from kmirror.engine.steps import Fill
+from kmirror.engine.transaction_filler import TransactionFiller
 from kmirror.errors import ClusterError, KmirrorError
+from kmirror.model.link import GapFill
 from kmirror.model.mirror import MirrorError
 from kmirror.model.settings import LinkSettings
 
@@ -50,7 +52,10 @@ class Flow:
         budget: Budget,
         recorder: Recorder,
         above: Above,
+        *,
+        gap_fill: GapFill,
     ) -> None:
+        """`gap_fill`: which way the destination had when the link was made, for gap.fill.mode=auto."""
         self._sides = sides
         self._source = sides.source
         self._destination = sides.destination
@@ -62,6 +67,17 @@ class Flow:
         self._fetchers: dict[int, SourceFetcher] = {}
         self._producers: dict[int, DestinationProducer] = {}
         self._gap_fillers: dict[int, GapFiller] = {}
+        self._gap_fill = gap_fill if settings.gap_fill_mode == "auto" else GapFill(settings.gap_fill_mode)
+        self._transaction_filler = TransactionFiller(
+            sides.destination,
+            sides.identity,
+            sides.transactions,
+            start=above.start,
+            on_filled=self._on_drained,
+            on_broken=self._on_broken,
+            on_end=self._on_end,
+            on_superseded=above.doubt,
+        )
         self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
 
@@ -135,11 +151,23 @@ class Flow:
                 on_filled=self._on_drained,
                 on_broken=self._on_broken,
                 on_end=self._on_end,
+                on_refused=self._on_refused,
                 on_superseded=self._engine.doubt,
             )
             self._gap_fillers[node] = filler
             self._engine.start(filler.run())
         return self._gap_fillers[node]
+
+    def _on_refused(self, copy: PartitionCopy) -> None:
+        """No markers here: empty transactions then, unless the link is told to take markers alone."""
+        if self._settings.gap_fill_mode == GapFill.MARKERS:
+            gap = copy.next_step()
+            self._on_end(copy, refused_gap(gap if isinstance(gap, Fill) else None, copy.appender.log_end))
+            return
+        if self._gap_fill is not GapFill.TRANSACTIONS:
+            log.warning("the destination takes no markers: offsets without a record are filled by empty transactions")
+            self._gap_fill = GapFill.TRANSACTIONS
+        self._on_drained(copy)
 
     def _send_on(self, copy: PartitionCopy) -> None:
         """Batches go at once, several in flight; a gap waits until nothing is."""
@@ -149,6 +177,8 @@ class Flow:
             self._producer(copy.node).ready(copy)
         elif copy.in_doubt and not copy.busy:
             self._engine.start(self._settle_first(copy))
+        elif self._gap_fill is GapFill.TRANSACTIONS:
+            self._transaction_filler.ready(copy)
         elif not copy.busy:
             self._gap_filler(copy.node).ready(copy)
 

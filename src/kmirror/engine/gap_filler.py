@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from kmirror.engine.copy import PartitionCopy, refused_gap
+from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import DATA_EPOCH, LEASE_S, Identity, Superseded, clock_s
 from kmirror.engine.steps import Fill
 from kmirror.errors import ClusterError
@@ -21,7 +21,7 @@ from kmirror.wire import markers as wire_markers
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
-from kmirror.wire.errors import CLUSTER_AUTHORIZATION_FAILED, BrokerError
+from kmirror.wire.errors import CLUSTER_AUTHORIZATION_FAILED, BrokerError, UnsupportedVersion
 from kmirror.wire.markers import MarkerWriter
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,10 @@ _TIMEOUT_S: Final = 3600.0  # a frozen broker is waited for: a request that is g
 
 
 class GapFiller:
-    """`on_filled` is told of a partition that can go on, `on_broken` of one to open anew, `on_end` of one that ends."""
+    """`on_filled` is told of a partition that can go on, `on_broken` of one to open anew, `on_end` of one that ends.
+
+    `on_refused`: the right to write markers is missing, nothing was written.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class GapFiller:
         on_filled: Callable[[PartitionCopy], None],
         on_broken: Callable[[PartitionCopy, ClusterError], None],
         on_end: Callable[[PartitionCopy, MirrorError], None],
+        on_refused: Callable[[PartitionCopy], None],
         on_superseded: Callable[[Superseded], None],
     ) -> None:
         self._node = node
@@ -50,6 +54,7 @@ class GapFiller:
         self._on_filled = on_filled
         self._on_broken = on_broken
         self._on_end = on_end
+        self._on_refused = on_refused
         self._on_superseded = on_superseded
         self._waiting: set[PartitionCopy] = set()
         self._work = asyncio.Event()
@@ -98,7 +103,12 @@ class GapFiller:
 
     async def _fill(self, connection: Connection, writer: MarkerWriter, counts: dict[PartitionCopy, int]) -> None:
         places = {(copy.topic, copy.partition): count for copy, count in counts.items()}
-        version = connection.version_of(wire_markers.API_KEY, wire_markers.LEAST_VERSION, wire_markers.MOST_VERSION)
+        try:
+            version = connection.version_of(wire_markers.API_KEY, wire_markers.LEAST_VERSION, wire_markers.MOST_VERSION)
+        except UnsupportedVersion:  # a broker that keeps the request from clients
+            for copy in counts:
+                self._on_refused(copy)
+            return
         body = wire_markers.encode_markers(version, places, writer)
         if clock_s() > self._leased_until:  # nothing may stand between this look and the write
             self._waiting.update(counts)
@@ -128,8 +138,7 @@ class GapFiller:
         copy.marker_in_doubt = None
         wanted = copy.appender.log_end + count
         if error == CLUSTER_AUTHORIZATION_FAILED:
-            gap = copy.next_step()
-            self._on_end(copy, refused_gap(gap if isinstance(gap, Fill) else None, copy.appender.log_end))
+            self._on_refused(copy)
         elif end is None or end < copy.appender.log_end:
             self._on_broken(copy, BrokerError(error, f"WriteTxnMarkers {copy.name}"))
         elif end > wanted:

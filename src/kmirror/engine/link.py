@@ -19,6 +19,7 @@ from kmirror.engine.mirror_copy import MirrorCopy
 from kmirror.engine.opening import Sides, settle
 from kmirror.engine.recorder import Recorder
 from kmirror.engine.tenure import Tenure
+from kmirror.engine.transactions import Transactions
 from kmirror.errors import ClusterError, KmirrorError
 from kmirror.model.link import Link
 from kmirror.model.mirror import MirrorError
@@ -63,8 +64,9 @@ class LinkEngine:
             destination_stale=self.destination_metadata.mark_stale,
             doubt=lambda _: self.tenure.look(),
         )
-        sides = Sides(self._source, self._destination, self.identity)
-        self._flow = Flow(sides, settings, self._budget, recorder, above)
+        self._transactions = Transactions(self._destination, link.transactional_id)
+        sides = Sides(self._source, self._destination, self.identity, self._transactions)
+        self._flow = Flow(sides, settings, self._budget, recorder, above, gap_fill=link.gap_fill)
 
     # --- what is wanted
 
@@ -243,10 +245,14 @@ class LinkEngine:
         mirror.finishing = False
 
     async def _settle(self, mirror: MirrorCopy) -> None:
+        """Nothing of ours, nor of a run before, lands any more in a topic that becomes somebody else's."""
         for copy in mirror.partitions.values():
-            while copy.in_doubt:
+            while True:
                 try:
-                    await settle(copy, self._destination)
+                    await self._transactions.settle(copy)
+                    if copy.in_doubt:
+                        await settle(copy, self._destination)
+                    break
                 except ClusterError as e:
                     copy.in_trouble(e, at_source=False)
                     self.destination_metadata.mark_stale()

@@ -10,6 +10,7 @@ from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import Identity
 from kmirror.engine.steps import Step, Stop
 from kmirror.engine.tail import SourceView, compare_tail
+from kmirror.engine.transactions import Transactions
 from kmirror.engine.translate import translate
 from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
@@ -50,6 +51,7 @@ class Sides:
     source: Cluster
     destination: Cluster
     identity: Identity
+    transactions: Transactions
 
 
 async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
@@ -59,6 +61,7 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     does not hold.
     """
     topic, partition = copy.topic, copy.partition
+    await sides.transactions.settle(copy)
     if copy.marker_in_doubt is not None:
         # From now on an older marker is refused where a newer one was written.
         await sides.identity.renew(copy.marker_in_doubt)

@@ -89,7 +89,7 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "gap.fill.mode": Setting(
             "auto",
             "How offsets without a visible record are taken at the destination.",
-            _one_of("auto", "markers"),
+            _one_of("auto", "markers", "transactions"),
         ),
         "gap.fill.max": Setting(
             "5000000", "Offsets lost to retention that are filled; more end the mirror.", _number(0, 2**62)

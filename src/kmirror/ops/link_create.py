@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError, Conflict, UsageError
-from kmirror.model.link import DESTINATION_PREFIX, GapFill, Link, name_fault
+from kmirror.model.link import DESTINATION_PREFIX, GapFill, Link, name_fault, transactional_id
 from kmirror.model.settings import SettingError, settings_from
 from kmirror.ops.clock import now_ms
 from kmirror.ops.config_text import parse_config
@@ -23,10 +23,11 @@ _ID_TIMEOUT_S = 4.0  # after a connection was accepted: together with that, an a
 
 @dataclass(frozen=True, slots=True)
 class LinkCreated:
-    """`stored` is False for a dry run; `warnings` are sentences."""
+    """`stored` is False for a dry run, `asked` where the clusters were not; `warnings` are sentences."""
 
     link: Link
     stored: bool
+    asked: bool
     warnings: tuple[str, ...] = ()
 
 
@@ -55,15 +56,17 @@ def create_link(
     store = LinkStore(home)
     _refuse_taken(name, store.all())
     warnings: list[str] = []
-    clusters = _ask(configs) if validate else _Clusters("", "", _wanted(configs) or GapFill.NONE)
-    if validate and clusters.gap_fill is not GapFill.MARKERS:
+    link_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    unknown = _Clusters("", "", _wanted(configs) or GapFill.NONE)
+    clusters = _ask(configs, name, link_id) if validate else unknown
+    if validate and clusters.gap_fill is GapFill.NONE:
         warnings.append(
-            "the destination does not let this principal write transaction markers: a mirror ends where its source "
-            "has an offset without a record (a transaction, a compacted log). Grant it ALTER on the cluster"
+            "the destination lets this principal write neither markers nor empty transactions: a mirror ends where its "
+            f"source has an offset without a record (a transaction, a compacted log). {_grants(configs, name)}"
         )
     link = Link(
         name=name,
-        link_id=base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
+        link_id=link_id,
         source_cluster_id=clusters.source_id,
         destination_cluster_id=clusters.destination_id,
         configs=configs,
@@ -77,7 +80,7 @@ def create_link(
 
     if not dry_run:
         store.change(add)
-    return LinkCreated(link, stored=not dry_run, warnings=tuple(warnings))
+    return LinkCreated(link, stored=not dry_run, asked=validate, warnings=tuple(warnings))
 
 
 def link_configs(source: str | None, destination: str | None, config: Sequence[str]) -> dict[str, str]:
@@ -114,7 +117,7 @@ def _wanted(configs: Mapping[str, str]) -> GapFill | None:
     return None if mode == "auto" else GapFill(mode)
 
 
-def _ask(configs: Mapping[str, str]) -> _Clusters:
+def _ask(configs: Mapping[str, str], name: str, link_id: str) -> _Clusters:
     source, destination = configs[_SOURCE_KEY], configs[_DESTINATION_KEY]
     check_reachable(source, "source")
     source_id = ClusterAdmin(source, "source", timeout_s=_ID_TIMEOUT_S).cluster_id()
@@ -125,12 +128,30 @@ def _ask(configs: Mapping[str, str]) -> _Clusters:
             f'source and destination are the same cluster "{source_id}"',
             hint="Give the bootstrap servers of two clusters.",
         )
-    possible = probe_gap_fill(destination)
+    possible = probe_gap_fill(destination, transactional_id(name, link_id))
     wanted = _wanted(configs)
-    if wanted is GapFill.MARKERS and possible is not GapFill.MARKERS:
+    if wanted is not None and wanted not in possible:
         raise ClusterError(
-            "the destination does not let this principal write transaction markers",
-            hint='Grant it ClusterAction on the cluster, or choose "gap.fill.mode=auto".',
+            f"the destination does not let this principal write {_WRITTEN[wanted]}",
+            hint=f'Choose "gap.fill.mode=auto", or grant it: {_grant(wanted, configs, name)}',
             code="AUTHORIZATION_ERROR",
         )
-    return _Clusters(source_id, destination_id, wanted or possible)
+    best = next((way for way in (GapFill.MARKERS, GapFill.TRANSACTIONS) if way in possible), GapFill.NONE)
+    return _Clusters(source_id, destination_id, wanted or best)
+
+
+_WRITTEN = {GapFill.MARKERS: "transaction markers", GapFill.TRANSACTIONS: "empty transactions"}
+
+
+def _grants(configs: Mapping[str, str], name: str) -> str:
+    ways = " or, slower, ".join(f"`{_grant(way, configs, name)}`" for way in _WRITTEN)
+    return f"Grant it one of the two: {ways}"
+
+
+def _grant(way: GapFill, configs: Mapping[str, str], name: str) -> str:
+    """The command that grants what `way` needs (kafka-acls, of Kafka itself)."""
+    operation = "--operation Alter --cluster"
+    if way is GapFill.TRANSACTIONS:
+        operation = f"--operation Write --transactional-id kmirror.{name}. --resource-pattern-type prefixed"
+    server = configs[_DESTINATION_KEY]
+    return f"kafka-acls.sh --bootstrap-server {server} --add --allow-principal User:NAME {operation}"

@@ -109,15 +109,22 @@ class Cluster:
 
     async def coordinator(self, transactional_id: str) -> Connection:
         """A new connection to the coordinator of `transactional_id`; the caller closes it."""
+        _, host, port = await self._coordinator(transactional_id)
+        return await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+
+    async def coordinator_node(self, transactional_id: str) -> int:
+        """The node id of the coordinator, for `connection`. Raises ClusterError."""
+        return (await self._coordinator(transactional_id))[0]
+
+    async def _coordinator(self, transactional_id: str) -> tuple[int, str, int]:
         connection = await self.any_connection()
         try:
-            host, port = await rpc.transaction_coordinator(connection, transactional_id)
+            return await rpc.transaction_coordinator(connection, transactional_id)
         except BrokerError:
             raise
         except ClusterError:
             connection.close()
             raise
-        return await connect(host, port, timeout=CONNECT_TIMEOUT_S)
 
     def close(self) -> None:
         """Resets all connections."""

@@ -1,4 +1,4 @@
-"""Which way a destination lets offsets without a record be taken: asked once, when a link is made. Writes nothing."""
+"""Which ways a destination lets offsets without a record be taken: asked when a link is made. Writes nothing."""
 
 import asyncio
 import uuid
@@ -8,27 +8,37 @@ from kmirror.model.link import GapFill
 from kmirror.wire.connection import Connection, connect
 from kmirror.wire.errors import (
     CLUSTER_AUTHORIZATION_FAILED,
-    BrokerError,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     ConnectionLost,
     UnsupportedVersion,
-    is_authorization,
 )
-from kmirror.wire.rpc import transaction_coordinator, try_marker
+from kmirror.wire.rpc import try_marker
+from kmirror.wire.transactions import end_transaction
 
 
-def probe_gap_fill(bootstrap: str) -> GapFill:
-    """Raises ConnectionLost when no bootstrap server answers."""
-    return asyncio.run(_probe(bootstrap))
+def probe_gap_fill(bootstrap: str, transactional_id: str) -> frozenset[GapFill]:
+    """The ways that are allowed; the link's partitions will have transactional ids that begin with `transactional_id`.
+
+    Raises ConnectionLost when no bootstrap server answers.
+    """
+    return asyncio.run(_probe(bootstrap, transactional_id))
 
 
-async def _probe(bootstrap: str) -> GapFill:
-    connection = await _connect_any(bootstrap)
-    try:
-        if await _markers_allowed(connection):
-            return GapFill.MARKERS
-        return GapFill.TRANSACTIONS if await _transactions_allowed(connection) else GapFill.NONE
-    finally:
-        connection.close()
+async def _probe(bootstrap: str, transactional_id: str) -> frozenset[GapFill]:
+    found = set()
+    for way, allowed in (
+        (GapFill.MARKERS, _markers_allowed),
+        (GapFill.TRANSACTIONS, lambda connection: _transactions_allowed(connection, f"{transactional_id}.probe")),
+    ):
+        connection = await _connect_any(bootstrap)  # one each: a broker may drop it where it does not know the request
+        try:
+            if await allowed(connection):
+                found.add(way)
+        except (UnsupportedVersion, ConnectionLost):
+            continue
+        finally:
+            connection.close()
+    return frozenset(found)
 
 
 async def _connect_any(bootstrap: str) -> Connection:
@@ -42,17 +52,9 @@ async def _connect_any(bootstrap: str) -> Connection:
 
 
 async def _markers_allowed(connection: Connection) -> bool:
-    try:
-        code = await try_marker(connection, f"kmirror-probe-{uuid.uuid4().hex}")
-    except (UnsupportedVersion, ConnectionLost):
-        return False
-    return code != CLUSTER_AUTHORIZATION_FAILED
+    return await try_marker(connection, f"kmirror-probe-{uuid.uuid4().hex}") != CLUSTER_AUTHORIZATION_FAILED
 
 
-async def _transactions_allowed(connection: Connection) -> bool:
-    """Describe on the transactional id is all that can be asked without starting a transaction."""
-    try:
-        await transaction_coordinator(connection, f"kmirror.probe.{uuid.uuid4().hex}")
-    except BrokerError as e:
-        return not is_authorization(e.kafka_code)
-    return True
+async def _transactions_allowed(connection: Connection, transactional_id: str) -> bool:
+    """The end of a transaction that does not exist: rights are looked at first, at any broker (KafkaApis)."""
+    return await end_transaction(connection, transactional_id, (0, 0)) != TRANSACTIONAL_ID_AUTHORIZATION_FAILED

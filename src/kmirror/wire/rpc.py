@@ -76,12 +76,12 @@ async def metadata(connection: Connection, topics: Sequence[str]) -> ClusterMeta
     return ClusterMetadata(answer.cluster_id or "", brokers, found)
 
 
-async def transaction_coordinator(connection: Connection, transactional_id: str) -> tuple[str, int]:
-    """(host, port) of the coordinator."""
+async def transaction_coordinator(connection: Connection, transactional_id: str) -> tuple[int, str, int]:
+    """(node id, host, port) of the coordinator."""
     request = FindCoordinatorRequest(key=transactional_id, key_type=1)
     answer = await connection.call(request, FindCoordinatorResponse, connection.version_of(10, 1, 3))
     check(answer.error_code, "FindCoordinator")
-    return answer.host, answer.port
+    return answer.node_id, answer.host, answer.port
 
 
 async def init_producer_id(connection: Connection, transactional_id: str) -> tuple[int, int]:

@@ -1,0 +1,117 @@
+"""One transactional id for each partition at the destination, whose empty transactions take offsets there.
+
+What the coordinator keeps makes them exact without any clock:
+
+- a transaction takes one offset, whether it is committed, aborted by the next run, or aborted because it timed out;
+- InitProducerId ends what is open and answers when its marker is written; from then on older producers are refused.
+
+So a partition's log end is a position only after `settle`, and nothing else is sent while a transaction may be open.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from kmirror.engine.backoff import Backoff
+from kmirror.engine.copy import PartitionCopy
+from kmirror.errors import ClusterError
+from kmirror.wire import rpc
+from kmirror.wire.cluster import Cluster
+from kmirror.wire.connection import Connection
+from kmirror.wire.errors import CONCURRENT_TRANSACTIONS, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, BrokerError, check
+from kmirror.wire.transactions import AT_REST, Producer, add_partition, end_transaction, transaction_stage
+
+_CONNECTIONS: Final = 8
+"""To each coordinator: a broker takes one request of a connection at a time, and these wait for its log."""
+_PATIENCE_S: Final = 20.0
+_FIRST_WAIT_S: Final = 0.001
+_LONGEST_WAIT_S: Final = 0.05
+
+
+class Transactions:
+    """`prefix` is the link's own transactional id."""
+
+    def __init__(self, destination: Cluster, prefix: str) -> None:
+        self._destination = destination
+        self._prefix = prefix
+        self._nodes: dict[str, int] = {}
+
+    def id_of(self, copy: PartitionCopy) -> str:
+        return f"{self._prefix}.{copy.topic}-{copy.partition}"
+
+    async def settle(self, copy: PartitionCopy) -> None:
+        """Ends what any run left open on this partition, so that no marker comes behind the log end that is read next.
+
+        A run that begins its first transaction there meanwhile sees that the link was taken over: it looks at the run
+        token after its InitProducerId, and we were given ours before we looked for that. Raises ClusterError.
+        """
+        try:
+            async with self._coordinator(copy) as coordinator:
+                known = await transaction_stage(coordinator, self.id_of(copy)) is not None
+        except BrokerError as e:
+            if e.kafka_code == TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+                return  # then there never was one
+            raise
+        if known:
+            await self.claim(copy)
+
+    async def claim(self, copy: PartitionCopy) -> Producer:
+        """A new epoch: what is open is aborted, its marker written, older producers are fenced. Raises ClusterError."""
+        async with self._coordinator(copy) as coordinator:
+            found: Producer | None = None
+
+            async def init() -> int:
+                nonlocal found
+                try:
+                    found = await rpc.init_producer_id(coordinator, self.id_of(copy))
+                except BrokerError as e:
+                    return e.kafka_code
+                return 0
+
+            check(await _patiently(init), "InitProducerId")
+            assert found is not None
+            return found
+
+    async def take_offset(self, copy: PartitionCopy, producer: Producer) -> None:
+        """One empty transaction, committed; its marker may still be on the way. Raises ClusterError."""
+        place = (copy.topic, copy.partition)
+        name = self.id_of(copy)
+        async with self._coordinator(copy) as coordinator:
+            code = await _patiently(lambda: add_partition(coordinator, name, producer, place))
+            check(code, f"AddPartitionsToTxn {copy.name}")
+            code = await _patiently(lambda: end_transaction(coordinator, name, producer))
+            check(code, f"EndTxn {copy.name}")
+
+    async def complete(self, copy: PartitionCopy) -> None:
+        """Waits until the marker of the last transaction is written. Raises ClusterError."""
+        async with self._coordinator(copy) as coordinator:
+
+            async def at_rest() -> int:
+                stage = await transaction_stage(coordinator, self.id_of(copy))
+                return 0 if stage is None or stage in AT_REST else CONCURRENT_TRANSACTIONS
+
+            check(await _patiently(at_rest), f"the transaction of {copy.name} does not end")
+
+    @asynccontextmanager
+    async def _coordinator(self, copy: PartitionCopy) -> AsyncIterator[Connection]:
+        name = self.id_of(copy)
+        try:
+            if name not in self._nodes:
+                self._nodes[name] = await self._destination.coordinator_node(name)
+            yield await self._destination.connection(self._nodes[name], f"transactions {hash(name) % _CONNECTIONS}")
+        except ClusterError:
+            self._nodes.pop(name, None)  # it may have moved
+            raise
+
+
+async def _patiently(ask: Callable[[], Awaitable[int]]) -> int:
+    """The error code of `ask`, asked again while the coordinator is still ending the transaction before."""
+    deadline = time.monotonic() + _PATIENCE_S
+    backoff = Backoff(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+    while True:
+        code = await ask()
+        if code != CONCURRENT_TRANSACTIONS or time.monotonic() > deadline:
+            return code
+        await asyncio.sleep(backoff.next())

@@ -1,0 +1,60 @@
+"""The requests of an empty transaction (KIP-98): a partition is added, the transaction ended, and its state asked for.
+
+Versions that every client may use: AddPartitionsToTxn 3 and EndTxn 4 are the last before the transactions of KIP-890.
+"""
+
+from typing import Final
+
+from kafka.protocol.admin import DescribeTransactionsRequest, DescribeTransactionsResponse
+from kafka.protocol.producer import (
+    AddPartitionsToTxnRequest,
+    AddPartitionsToTxnResponse,
+    EndTxnRequest,
+    EndTxnResponse,
+)
+
+from kmirror.wire.connection import Connection
+from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, check
+from kmirror.wire.markers import Place
+
+AT_REST: Final = frozenset({"Empty", "CompleteCommit", "CompleteAbort", "Dead"})
+"""States in which every marker of the last transaction is written (org.apache.kafka.coordinator.transaction)."""
+
+Producer = tuple[int, int]
+"""Producer id and epoch, as InitProducerId gave them."""
+
+
+async def add_partition(connection: Connection, transactional_id: str, producer: Producer, place: Place) -> int:
+    """Begins a transaction at the coordinator; returns the error code. Nothing is written to the partition yet."""
+    topics = AddPartitionsToTxnRequest.AddPartitionsToTxnTopic
+    request = AddPartitionsToTxnRequest(
+        v3_and_below_transactional_id=transactional_id,
+        v3_and_below_producer_id=producer[0],
+        v3_and_below_producer_epoch=producer[1],
+        v3_and_below_topics=[topics(name=place[0], partitions=[place[1]])],
+    )
+    answer = await connection.call(request, AddPartitionsToTxnResponse, connection.version_of(24, 1, 3))
+    return int(answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code)
+
+
+async def end_transaction(connection: Connection, transactional_id: str, producer: Producer) -> int:
+    """Commits; returns the error code. The coordinator answers first, then it writes the marker."""
+    request = EndTxnRequest(
+        transactional_id=transactional_id, producer_id=producer[0], producer_epoch=producer[1], committed=True
+    )
+    answer = await connection.call(request, EndTxnResponse, connection.version_of(26, 1, 4))
+    return int(answer.error_code)
+
+
+async def transaction_stage(connection: Connection, transactional_id: str) -> str | None:
+    """The coordinator's state of a transactional id ("Ongoing", ...), None for one that it does not know (KIP-664).
+
+    Raises BrokerError.
+    """
+    request = DescribeTransactionsRequest(transactional_ids=[transactional_id])
+    answer = await connection.call(request, DescribeTransactionsResponse, connection.version_of(65, 0, 0))
+    state = answer.transaction_states[0]
+    if state.error_code == TRANSACTIONAL_ID_NOT_FOUND:
+        return None
+    check(state.error_code, "DescribeTransactions")
+    return str(state.transaction_state)
