@@ -18,7 +18,7 @@ from kmirror.engine.steps import Fill, Gap
 from kmirror.errors import ClusterError
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
-from kmirror.wire.errors import ConnectionLost
+from kmirror.wire.errors import ConnectionLost, UnsupportedVersion
 from kmirror.wire.topic_id import topic_id_text
 
 TOPIC_ID = topic_id_text(bytes(range(16)))
@@ -118,6 +118,7 @@ class Stage:
         monkeypatch.setattr(module, "clock_s", lambda: self.played.now)
         self.broken: list[tuple[PartitionCopy, ClusterError]] = []
         self.ended: list[MirrorError] = []
+        self.refused: list[PartitionCopy] = []
         self.superseded: list[Superseded] = []
         self.filler = GapFiller(
             NODE,
@@ -126,6 +127,7 @@ class Stage:
             on_filled=self._on_filled,
             on_broken=self._on_broken,
             on_end=lambda copy, error: self.ended.append(error),
+            on_refused=self.refused.append,
             on_superseded=self.superseded.append,
         )
 
@@ -273,13 +275,26 @@ def test_a_log_end_that_a_younger_runner_moved_is_no_overrun(stage: Stage) -> No
     assert not copy.is_open
 
 
-def test_without_the_right_the_mirror_ends_with_a_hint(stage: Stage) -> None:
+def test_without_the_right_another_way_is_looked_for(stage: Stage) -> None:
     stage.played.error = 31
     stage.played.landing = lambda count: 0
-    stage.gap(2)
-    stage.run(lambda: bool(stage.ended))
-    assert stage.ended[0].code == "GAP_NOT_FILLABLE"
-    assert "ALTER on the cluster" in stage.ended[0].message
+    copy = stage.gap(2)
+    stage.run(lambda: bool(stage.refused))
+    assert stage.refused == [copy]
+    assert not copy.busy
+    assert copy.is_open
+    assert copy.marker_in_doubt is None
+
+
+def test_a_broker_that_keeps_the_request_from_clients(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version_of(*_: int) -> int:
+        raise UnsupportedVersion("no such request")
+
+    monkeypatch.setattr(stage.played, "version_of", version_of)
+    copy = stage.gap(2)
+    stage.run(lambda: bool(stage.refused))
+    assert stage.refused == [copy]
+    assert not copy.busy
 
 
 def test_a_partition_with_batches_in_flight_gets_no_marker(stage: Stage) -> None:

@@ -1,0 +1,99 @@
+"""A broker with an authorizer, whose clients without a name have rights on topics and transactional ids alone."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from kmirror.sandbox import KafkaCluster, kafka_runtime
+from kmirror.sandbox.ports import HeldPorts
+from kmirror.sandbox.settings import broker_properties
+
+HOST: Final = "127.0.0.1"
+_LOGIN: Final = (
+    'org.apache.kafka.common.security.plain.PlainLoginModule required username="broker" password="broker" '
+    'user_broker="broker";'
+)
+_ANYBODY: Final = "User:ANONYMOUS"
+
+Right = tuple[ResourceType, str, ResourcePatternType, AclOperation]
+
+TOPICS: Final[list[Right]] = [
+    (ResourceType.TOPIC, "*", ResourcePatternType.LITERAL, AclOperation.ALL),
+    (ResourceType.GROUP, "*", ResourcePatternType.LITERAL, AclOperation.ALL),
+]
+TRANSACTIONS: Final[Right] = (
+    ResourceType.TRANSACTIONAL_ID,
+    "kmirror.",
+    ResourcePatternType.PREFIXED,
+    AclOperation.WRITE,
+)
+MARKERS: Final[Right] = (ResourceType.BROKER, "kafka-cluster", ResourcePatternType.LITERAL, AclOperation.ALTER)
+"""confluent-kafka calls the cluster BROKER."""
+
+
+class GuardedCluster(KafkaCluster):
+    """Brokers and controllers speak to each other by name, on a listener of their own: `broker` may do everything."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        super().__init__(name, directory, kafka_runtime())
+        self._ports = HeldPorts()
+        (self._inside,) = self._ports.choose(1)
+
+    def prepare(self) -> None:
+        (broker,) = self._brokers
+        known = broker_properties(broker.node, self._nodes, broker.data, {})
+        self._properties = {
+            "listeners": f"{known['listeners']},INSIDE://{HOST}:{self._inside}",
+            "advertised.listeners": f"{known['advertised.listeners']},INSIDE://{HOST}:{self._inside}",
+            "inter.broker.listener.name": "INSIDE",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT,INSIDE:SASL_PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "sasl.mechanism.controller.protocol": "PLAIN",
+            "listener.name.inside.plain.sasl.jaas.config": _LOGIN,
+            "listener.name.controller.plain.sasl.jaas.config": _LOGIN,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:broker",
+        }
+        super().prepare()
+
+    def launch(self, timeout: float = 60) -> None:
+        self._ports.release()
+        super().launch(timeout)
+
+    def wait_ready(self, timeout: float = 60) -> None:
+        super().wait_ready(timeout)
+        self.grant(TOPICS)
+
+    def grant(self, rights: Iterable[Right]) -> None:
+        admin = self._admin()  # has to outlive its answers
+        for made in admin.create_acls([AclBinding(*right[:3], _ANYBODY, "*", right[3], AclPermissionType.ALLOW) for right in rights]).values():
+            made.result(20)
+
+    def revoke(self, right: Right) -> None:
+        admin = self._admin()
+        wanted = AclBindingFilter(*right[:3], _ANYBODY, "*", right[3], AclPermissionType.ALLOW)
+        for gone in admin.delete_acls([wanted]).values():
+            gone.result(20)
+
+    def _admin(self) -> AdminClient:
+        return AdminClient(
+            {
+                "bootstrap.servers": f"{HOST}:{self._inside}",
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": "broker",
+                "sasl.password": "broker",
+                "log_level": 2,
+            }
+        )
