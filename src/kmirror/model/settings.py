@@ -88,7 +88,8 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         DESTINATION_PREFIX + "security.protocol": _SECURITY,
         "gap.fill.mode": Setting(
             "auto",
-            "How offsets without a visible record are taken at the destination.",
+            "How offsets without a visible record are taken at the destination: by markers, by empty transactions "
+            "(slower, but no right on the cluster is needed), or by whichever is allowed.",
             _one_of("auto", "markers", "transactions"),
         ),
         "gap.fill.max": Setting(
