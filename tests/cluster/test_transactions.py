@@ -3,11 +3,7 @@
 The rules of engine/transactions.py under kills, cut connections, a second runner and a broker that restarts.
 """
 
-import os
-import random
 import shutil
-import signal
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +12,7 @@ from kmirror.sandbox import KafkaCluster
 from support import guarded
 from support.guarded import GuardedCluster
 from support.kmirror_cli import Kmirror
-from support.mirrors import TestLink, ends
+from support.mirrors import TestLink
 from support.raw import write_markers
 from support.traffic import Record, create_topic, produce
 from support.transactions import transaction
@@ -70,7 +66,5 @@ def test_gaps_of_one_and_of_many(link: TestLink, topic_name: str) -> None:
     for partition, counts in enumerate(((1, 2, 3, 1), (151, 1, 50), (400,))):
         for count in counts:
             gap(link, topic_name, count, partition=partition)
-    started = time.monotonic()
     link.mirror(topic_name)
     link.assert_exact(topic_name, at_least=48)
-    print("took", time.monotonic() - started)

@@ -77,7 +77,8 @@ class GuardedCluster(KafkaCluster):
 
     def grant(self, rights: Iterable[Right]) -> None:
         admin = self._admin()  # has to outlive its answers
-        for made in admin.create_acls([AclBinding(*right[:3], _ANYBODY, "*", right[3], AclPermissionType.ALLOW) for right in rights]).values():
+        wanted = [AclBinding(*right[:3], _ANYBODY, "*", right[3], AclPermissionType.ALLOW) for right in rights]
+        for made in admin.create_acls(wanted).values():
             made.result(20)
 
     def revoke(self, right: Right) -> None:
