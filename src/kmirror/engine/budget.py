@@ -12,6 +12,10 @@ class Budget:
         self._freed = asyncio.Event()
 
     @property
+    def limit(self) -> int:
+        return self._limit
+
+    @property
     def held(self) -> int:
         return self._held
 

@@ -7,6 +7,7 @@ from typing import Final
 from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
+from kmirror.engine.counters import MirrorCounters
 from kmirror.engine.steps import Append, Fill, Gap, Stop
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
@@ -30,7 +31,7 @@ class PartitionCopy:
     under way meanwhile is dropped.
     """
 
-    def __init__(self, mirror: Mirror, partition: int, budget: Budget) -> None:
+    def __init__(self, mirror: Mirror, partition: int, budget: Budget, counters: MirrorCounters | None = None) -> None:
         self.topic = mirror.topic
         self.topic_id = topic_id_bytes(mirror.destination_topic_id)
         self.source_topic = mirror.source_topic
@@ -56,8 +57,7 @@ class PartitionCopy:
         self.destination_trouble: Trouble | None = None
         self.backoff = Backoff()
         self.retry_fetch_at = 0.0
-        self.copied_bytes = 0
-        self.copied_records = 0
+        self.counters = counters or MirrorCounters()
         self._queue: deque[Append | Fill] = deque()
         self._queue_bytes = 0
         self._budget = budget
@@ -113,6 +113,7 @@ class PartitionCopy:
 
         `by_another`: of another producer id than that of our batches.
         """
+        self.counters.fills += log_end - self.appender.log_end
         if by_another:
             self.appender.filled_by_another(log_end)
         else:
@@ -154,6 +155,8 @@ class PartitionCopy:
 
     def opened(self, node: int, log_end: int, last_sequence: int | None, source_epoch: int) -> None:
         """`source_epoch`: the leader epoch of the source's batch before `log_end`, -1 where it is not known."""
+        if self.generation:
+            self.counters.reopenings += 1
         self.appender.open(log_end, last_sequence, time.monotonic())
         self.node = node
         self.position = log_end
@@ -175,8 +178,9 @@ class PartitionCopy:
             self.closed()
 
     def copied(self, step: Append) -> None:
-        self.copied_bytes += len(step.batch)
-        self.copied_records += step.count
+        self.counters.batches += 1
+        self.counters.bytes += len(step.batch)
+        self.counters.records += step.count
         self._last_timestamp = step.max_timestamp
         self.in_doubt = False
         self.backoff.reset()
@@ -211,6 +215,7 @@ class PartitionCopy:
 
     def in_trouble(self, error: Exception, *, at_source: bool) -> None:
         """Remembers the cause, and since when there is one."""
+        self.counters.retries["source" if at_source else "destination"] += 1
         before = self.source_trouble if at_source else self.destination_trouble
         trouble = Trouble(str(error), before.since_ms if before else now_ms(), getattr(error, "code", "UNKNOWN"))
         if at_source:

@@ -23,6 +23,7 @@ from kmirror.wire.errors import (
     REOPEN_AFTER_PRODUCE,
     BrokerError,
     ConnectionLost,
+    error_name,
     is_authorization,
     is_retriable,
 )
@@ -196,6 +197,7 @@ class DestinationProducer:
             self._on_drained(copy)
 
     def _refused(self, copy: PartitionCopy, sent: Sent, code: int, error: ClusterError) -> None:
+        copy.counters.refusals[error_name(code) if code > 0 else type(error).__name__] += 1
         log.warning("%s: batch for offset %d refused: %s", copy.name, sent.step.base, error.message)
         passing = code == -1 or is_retriable(code) or is_authorization(code) or code in REOPEN_AFTER_PRODUCE
         if passing:

@@ -121,6 +121,7 @@ class Flow:
                 log.warning(
                     "%s: offsets %d to %d are lost: retention overran the mirror", copy.name, gap.base, gap.end - 1
                 )
+                copy.counters.lost += gap.count
                 copy.enqueue(gap)
                 self._send_on(copy)
         finally:

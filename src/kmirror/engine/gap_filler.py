@@ -144,6 +144,7 @@ class GapFiller:
         elif end > wanted:
             await self._overrun(copy, end, wanted)
         elif not copy.is_open:  # halted meanwhile: somebody waits for what was on its way
+            copy.counters.fills += end - copy.appender.log_end
             copy.appender.filled(end, time.monotonic())
             self._on_filled(copy)
         else:

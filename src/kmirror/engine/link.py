@@ -12,6 +12,7 @@ from typing import Any, Final
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import now_ms
+from kmirror.engine.counters import MirrorCounters
 from kmirror.engine.flow import Above, Flow
 from kmirror.engine.identity import Identity
 from kmirror.engine.metadata import MetadataLoop
@@ -26,7 +27,7 @@ from kmirror.model.mirror import MirrorError
 from kmirror.model.settings import LinkSettings
 from kmirror.model.states import LIVE, Event, MirrorState
 from kmirror.model.status import MirrorStatus, Trouble
-from kmirror.wire.cluster import Cluster
+from kmirror.wire.cluster import Cluster, ConnectionCounters
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ class LinkEngine:
     def __init__(self, link: Link, settings: LinkSettings, recorder: Recorder) -> None:
         self._settings = settings
         self._recorder = recorder
-        self._budget = Budget(settings.fetch_buffer_bytes)
+        self.budget = Budget(settings.fetch_buffer_bytes)
+        self.counters: dict[str, MirrorCounters] = {}
         self._source = Cluster(link.source_bootstrap, "source", link.source_cluster_id)
         self._destination = Cluster(link.destination_bootstrap, "destination", link.destination_cluster_id)
         self.identity = Identity(self._destination, link.transactional_id)
@@ -66,7 +68,7 @@ class LinkEngine:
         )
         self._transactions = Transactions(self._destination, link.transactional_id)
         sides = Sides(self._source, self._destination, self.identity, self._transactions)
-        self._flow = Flow(sides, settings, self._budget, recorder, above, gap_fill=link.gap_fill)
+        self._flow = Flow(sides, settings, self.budget, recorder, above, gap_fill=link.gap_fill)
 
     # --- what is wanted
 
@@ -80,7 +82,9 @@ class LinkEngine:
                 found.halt()  # over, its topic deleted, and made anew: nothing of the old copy holds for it
                 found = None
             if found is None:
-                found = self.mirrors[topic] = MirrorCopy(mirror, self._budget)
+                found = self.mirrors[topic] = MirrorCopy(
+                    mirror, self.budget, self.counters.setdefault(topic, MirrorCounters())
+                )
             else:
                 found.update(mirror)
             self._reconcile(found)
@@ -272,6 +276,11 @@ class LinkEngine:
             else:
                 mirror.trouble = None
                 return
+
+    @property
+    def connections(self) -> dict[str, ConnectionCounters]:
+        """By cluster."""
+        return {cluster.role: cluster.counters for cluster in (self._source, self._destination)}
 
     def status(self) -> dict[str, MirrorStatus]:
         """Each mirror as it stands; called once a second."""

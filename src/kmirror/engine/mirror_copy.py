@@ -6,6 +6,7 @@ from typing import Final
 
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.counters import MirrorCounters
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState
@@ -24,7 +25,7 @@ class MirrorCopy:
     `finishing`: a promote or failover is watched over. `ending`: it is reached, nothing may be appended ever again.
     """
 
-    def __init__(self, mirror: Mirror, budget: Budget) -> None:
+    def __init__(self, mirror: Mirror, budget: Budget, counters: MirrorCounters | None = None) -> None:
         self.mirror = mirror
         self.partitions: dict[int, PartitionCopy] = {}
         self.running = False
@@ -33,6 +34,7 @@ class MirrorCopy:
         self.finishing = False
         self.ending = False
         self.growing = False
+        self.counters = counters or MirrorCounters()
         self._budget = budget
         self._suspected: dict[str, float] = {}
         self._samples: list[tuple[float, int, int]] = []
@@ -43,7 +45,7 @@ class MirrorCopy:
         self.mirror = mirror
         for partition in range(mirror.partitions):
             if partition not in self.partitions:
-                self.partitions[partition] = PartitionCopy(mirror, partition, self._budget)
+                self.partitions[partition] = PartitionCopy(mirror, partition, self._budget, self.counters)
         stop = mirror.stop
         if stop and stop.event is Event.PROMOTE and mirror.state is MirrorState.PENDING_STOPPED:
             for partition, copy in self.partitions.items():
@@ -120,9 +122,8 @@ class MirrorCopy:
 
     def sample(self) -> None:
         """Once a second, for the rates."""
-        copies = self.partitions.values()
         now = time.monotonic()
-        self._samples.append((now, sum(c.copied_bytes for c in copies), sum(c.copied_records for c in copies)))
+        self._samples.append((now, self.counters.bytes, self.counters.records))
         while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_OVER_S:
             self._samples.pop(0)
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from kmirror.errors import ClusterError
@@ -22,6 +23,18 @@ class WrongCluster(ClusterError):
     """Another cluster answers at the link's addresses: nothing may be read from it or written to it."""
 
 
+@dataclass(slots=True, eq=False)
+class ConnectionCounters:
+    """Of one cluster since the process began: connections made, attempts that came to nothing, and those that broke.
+
+    A broken one is counted when it would be used again.
+    """
+
+    opened: int = 0
+    failed: int = 0
+    lost: int = 0
+
+
 class Cluster:
     """Metadata of the topics that are wanted, and the connections. Not thread-safe: it lives in one event loop."""
 
@@ -29,6 +42,7 @@ class Cluster:
         self.role = role
         self.cluster_id = cluster_id
         self.topics: Mapping[str, TopicMetadata] = {}
+        self.counters = ConnectionCounters()
         self._bootstrap = parse_bootstrap(bootstrap)
         self._brokers: Mapping[int, tuple[str, int]] = {}
         self._connections: dict[tuple[int, str], Connection] = {}
@@ -56,13 +70,15 @@ class Cluster:
         if self._asking is not None and self._asking.alive and not fresh:
             return self._asking
         if self._asking is not None:
+            self.counters.lost += not self._asking.alive
             self._asking.close()
+            self._asking = None
         known = list(self._brokers.values())
         random.shuffle(known)
         fault = ConnectionLost("no bootstrap server")
         for host, port in dict.fromkeys([*known, *self._bootstrap]):
             try:
-                self._asking = await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+                self._asking = await self._connect(host, port)
             except ConnectionLost as e:
                 fault = e
             else:
@@ -97,7 +113,8 @@ class Cluster:
             if node not in self._brokers:
                 raise ConnectionLost(f"broker {node} of the {self.role} is not known")
             host, port = self._brokers[node]
-            made = await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+            self.counters.lost += self._connections.pop(key, None) is not None
+            made = await self._connect(host, port)
             try:
                 self._check_is_ours((await rpc.metadata(made, [])).cluster_id)
             except BaseException:
@@ -110,7 +127,7 @@ class Cluster:
     async def coordinator(self, transactional_id: str) -> Connection:
         """A new connection to the coordinator of `transactional_id`; the caller closes it."""
         _, host, port = await self._coordinator(transactional_id)
-        return await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+        return await self._connect(host, port)
 
     async def coordinator_node(self, transactional_id: str) -> int:
         """The node id of the coordinator, for `connection`. Raises ClusterError."""
@@ -125,6 +142,15 @@ class Cluster:
         except ClusterError:
             connection.close()
             raise
+
+    async def _connect(self, host: str, port: int) -> Connection:
+        try:
+            made = await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+        except ClusterError:
+            self.counters.failed += 1
+            raise
+        self.counters.opened += 1
+        return made
 
     def close(self) -> None:
         """Resets all connections."""

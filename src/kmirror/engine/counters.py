@@ -1,0 +1,24 @@
+"""What a run has done so far, counted: numbers that only grow while the process lives, read by whoever wants them."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, eq=False)
+class MirrorCounters:
+    """Of all partitions of one mirror topic; the topic keeps them when its mirror is made anew."""
+
+    batches: int = 0
+    records: int = 0
+    bytes: int = 0
+    """Of batches as they are sent: compressed, with their headers."""
+    fills: int = 0
+    """Offsets without a visible record that were taken at the destination."""
+    lost: int = 0
+    """Offsets that retention removed at the source before they were copied."""
+    reopenings: int = 0
+    """A partition closed and opened again: after a refusal, a lost connection, a leader that moved, a pause."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Batches that the destination did not take, by Kafka's name of the error."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Requests that failed and are made again, by cluster (`source`, `destination`)."""
