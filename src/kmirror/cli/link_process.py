@@ -14,6 +14,29 @@ from kmirror.cli.output import Format, note, print_document, say
 _FOLLOW_S: Final = 0.2
 
 
+def _listen(text: str | None) -> str | None:
+    from kmirror.model.listen import parse_listen
+
+    if text is not None:
+        try:
+            parse_listen(text)
+        except ValueError as e:
+            raise typer.BadParameter(f'"{text}" {e}') from e
+    return text
+
+
+MetricsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-addr",
+        metavar="HOST:PORT",
+        callback=_listen,
+        help="Tell metrics (/metrics) and health (/livez, /readyz) there; without a host, to this machine alone. "
+        "Default: the link's metrics.address.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command("run")(run)
     app.command("start")(start)
@@ -23,6 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     link: LinkArg,
+    metrics_addr: MetricsOpt = None,
     log_file: Annotated[
         Path | None, typer.Option("--log-file", hidden=True, help="Log there instead of to stderr.")
     ] = None,
@@ -33,15 +57,18 @@ def run(
     from kmirror.state.paths import home
 
     LinkStore(home()).get(link)
-    raise typer.Exit(run_link(home(), link, log_file=log_file))
+    raise typer.Exit(run_link(home(), link, log_file=log_file, metrics_address=metrics_addr))
 
 
-def start(link: LinkArg, output: OutputOpt = Format.HUMAN) -> None:
+def start(link: LinkArg, metrics_addr: MetricsOpt = None, output: OutputOpt = Format.HUMAN) -> None:
     """Start the detached runner of a link. Done where it runs already."""
     from kmirror.ops.link_process import start_link
     from kmirror.state.paths import home
 
-    started = start_link(home(), link)
+    options = [] if metrics_addr is None else ["--metrics-addr", metrics_addr]
+    started = start_link(home(), link, options)
+    if started.already and options:
+        note("Warning: the runner goes on as it was started: its options hold from its next start.")
     if output is not Format.HUMAN:
         document = {
             "link_name": link,

@@ -11,6 +11,7 @@ from typing import Final
 
 from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.model.link import DESTINATION_PREFIX
+from kmirror.model.listen import parse_listen
 from kmirror.model.start_spec import EARLIEST, parse_start_spec
 
 _MIB: Final = 1024 * 1024
@@ -72,6 +73,11 @@ def _servers(value: str) -> None:
     parse_bootstrap(value)
 
 
+def _listen(value: str) -> None:
+    if value:
+        parse_listen(value)
+
+
 def _start_spec(value: str) -> None:
     parse_start_spec(value)
 
@@ -106,6 +112,9 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "replica.fetch.wait.max.ms": Setting("500", "How long a fetch waits at the source for records.", _number(1)),
         "metadata.max.age.ms": Setting("30000", "How often leaders and partition counts are looked up.", _number(100)),
         "request.timeout.ms": Setting("30000", "How long an answer of a broker is waited for.", _number(1000)),
+        "metrics.address": Setting(
+            "", "Where the runner tells metrics and health, host:port or a port; nowhere if empty.", _listen
+        ),
     }
 )
 """Every key of this version, in the order in which the documentation lists them."""

@@ -72,6 +72,29 @@ class MirrorStatus:
     bytes_per_s: float = 0.0
     records_per_s: float = 0.0
 
+    @property
+    def lag(self) -> int | None:
+        """Of all partitions; None as long as that of one is not known: half a lag would look like good news."""
+        lags = [p.lag for p in self.partitions]
+        return None if None in lags or not lags else sum(lag for lag in lags if lag is not None)
+
+    @property
+    def max_lag(self) -> int | None:
+        """Of the partition that is furthest behind; None as `lag`."""
+        lags = [p.lag for p in self.partitions]
+        return None if None in lags else max((lag for lag in lags if lag is not None), default=None)
+
+    @property
+    def lag_ms(self) -> int | None:
+        """The longest of those that are known."""
+        return max((p.lag_ms for p in self.partitions if p.lag_ms is not None), default=None)
+
+    @property
+    def fetched_ms(self) -> int | None:
+        """When the source last answered for the partition that waits the longest for it; None: never for one."""
+        times = [p.fetched_ms for p in self.partitions]
+        return None if None in times else min((time for time in times if time is not None), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:

@@ -1,5 +1,6 @@
 """`link start`, `link stop`, `link logs`: the detached process of a link."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,14 @@ class Started:
     already: bool
 
 
-def start_link(home: Home, name: str) -> Started:
-    """Raises NotFound, and with its last words what kept the runner from starting."""
+def start_link(home: Home, name: str, options: Sequence[str] = ()) -> Started:
+    """`options` are further ones of `link run`: they hold for this runner alone.
+
+    Raises NotFound, and with its last words what kept the runner from starting.
+    """
     LinkStore(home).get(name)
     found = running(home, name)
-    return Started(found, already=True) if found else Started(start_runner(home, name), already=False)
+    return Started(found or start_runner(home, name, options=options), already=found is not None)
 
 
 def stop_link(home: Home, name: str) -> bool:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from kmirror.errors import StateError
@@ -21,17 +22,18 @@ def running(home: Home, link: str) -> Runner | None:
     return RunFiles(home, link).lock.holder()
 
 
-def start_runner(home: Home, link: str, *, timeout: float = 30) -> Runner:
+def start_runner(home: Home, link: str, *, options: Sequence[str] = (), timeout: float = 30) -> Runner:
     """Starts `kmirror link run` apart from this terminal and waits until it holds the lock and has told its status.
 
-    Returns the running one where one runs. Raises StateError with its last words when it ends at once.
+    `options` are further ones of `link run`. Returns the running one where one runs. Raises StateError with its last
+    words when it ends at once.
     """
     files = RunFiles(home, link)
     files.create()
     found = files.lock.holder()
     if found:
         return found
-    command = [sys.executable, "-m", "kmirror", "link", "run", link, "--log-file", str(files.log)]
+    command = [sys.executable, "-m", "kmirror", "link", "run", link, "--log-file", str(files.log), *options]
     fd = os.open(files.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         child = subprocess.Popen(

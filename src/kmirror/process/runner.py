@@ -5,9 +5,10 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kmirror.engine.copy import now_ms
 from kmirror.engine.identity import Superseded
@@ -19,15 +20,20 @@ from kmirror.model.status import LinkState, LinkStatus
 from kmirror.process.control import ControlServer
 from kmirror.process.logs import start_logging
 from kmirror.process.recording import LinkRecorder
+from kmirror.process.sights import Readings, Sights
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
+
+if TYPE_CHECKING:
+    from kmirror.process.metrics_server import MetricsServer
 
 log = logging.getLogger(__name__)
 
 EXIT_SUPERSEDED: Final = 5
 """Another runner has this link: a supervisor must not start us again (RestartPreventExitStatus=5)."""
 _STATUS_S: Final = 1.0
+_STUCK_S: Final = 30.0  # without a look at itself the event loop is taken for stuck
 _LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
 
 
@@ -36,10 +42,12 @@ def run_link(
     link: str,
     *,
     log_file: Path | None = None,
+    metrics_address: str | None = None,
     on_status: Callable[[LinkStatus], None] | None = None,
 ) -> int:
     """Mirrors `link` until SIGTERM or SIGINT; returns the exit code. `on_status` is called each second.
 
+    `metrics_address`: where metrics and health are told, before the link's own `metrics.address`; nowhere without both.
     Raises NotFound for an unknown link, LinkBusy while another process runs it.
     """
     os.umask(0o077)
@@ -50,12 +58,17 @@ def run_link(
     with files.lock as lock:
         lock.acquire(link, {"pid": os.getpid(), "started_ms": now_ms()})
         start_logging(log_file)
-        return asyncio.run(_Runner(store, files, link, on_status).run())
+        return asyncio.run(_Runner(store, files, link, metrics_address, on_status).run())
 
 
 class _Runner:
     def __init__(
-        self, store: LinkStore, files: RunFiles, link: str, on_status: Callable[[LinkStatus], None] | None
+        self,
+        store: LinkStore,
+        files: RunFiles,
+        link: str,
+        metrics_address: str | None,
+        on_status: Callable[[LinkStatus], None] | None,
     ) -> None:
         self._store = store
         self._files = files
@@ -68,12 +81,17 @@ class _Runner:
         recorder = LinkRecorder(store, files, link, self._reload.set)
         self._engine = LinkEngine(self._link, settings_from(self._link.configs), recorder)
         self._control = ControlServer(files.socket, self._status, self._reload.set)
+        self._metrics_address = metrics_address or self._link.configs.get("metrics.address")
+        self._metrics: MetricsServer | None = None
+        self._last = self._status()
+        self._looked_s = time.monotonic()
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         log.info("link %s: running, pid %d", self._name, os.getpid())
+        self._serve_metrics()
         await self._control.start()
         self._look()
         self._write_status()
@@ -91,6 +109,8 @@ class _Runner:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             await self._control.close()
+            if self._metrics:
+                self._metrics.close()
             self._write_status()
         log.info("link %s: stopped", self._name)
         return 0
@@ -137,7 +157,8 @@ class _Runner:
             self._write_status()
 
     def _write_status(self) -> None:
-        status = self._status()
+        status = self._last = self._status()
+        self._looked_s = time.monotonic()
         try:
             self._files.write_status(status)
         except (OSError, KmirrorError) as e:
@@ -158,3 +179,42 @@ class _Runner:
             trouble=trouble,
             mirrors=engine.status(),
         )
+
+    # --- what is told to monitoring, from threads of its own
+
+    def _serve_metrics(self) -> None:
+        if not self._metrics_address:
+            return
+        from kmirror.process.metrics_server import MetricsServer  # megabytes that few runners need
+
+        sights = Sights(self._readings, self._not_alive, self._not_ready)
+        self._metrics = MetricsServer(self._metrics_address, sights)
+        log.info("metrics and health at http://%s/", self._metrics.address)
+
+    def _readings(self) -> Readings:
+        engine = self._engine
+        return Readings(
+            status=self._last,
+            mirrors=engine.counters,
+            connections=engine.connections,
+            unreachable=frozenset(side for side, _ in self._unreachable()),
+            buffer_held=engine.budget.held,
+            buffer_limit=engine.budget.limit,
+        )
+
+    def _unreachable(self) -> list[tuple[str, str]]:
+        """(which cluster, why)."""
+        engine = self._engine
+        sides = (("source", engine.source_metadata), ("destination", engine.destination_metadata))
+        troubles = [(side, loop.trouble) for side, loop in sides]
+        return [(side, trouble.message) for side, trouble in troubles if trouble]
+
+    def _not_alive(self) -> list[str]:
+        silent = time.monotonic() - self._looked_s
+        return [f"the event loop is stuck for {silent:.0f} s"] if silent > _STUCK_S else []
+
+    def _not_ready(self) -> list[str]:
+        wrong = self._not_alive() + [message for _, message in self._unreachable()]
+        if not self._engine.tenure.held:
+            wrong.append("the link is not held yet, or another runner has it")
+        return wrong
