@@ -1,0 +1,30 @@
+"""What a runner tells, without a runner: one mirror of which everything is known."""
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from kmirror.engine.counters import MirrorCounters
+from kmirror.model.states import MirrorState
+from kmirror.model.status import LinkState, LinkStatus, MirrorStatus, PartitionState, PartitionStatus
+from kmirror.process.metrics import exposition
+from kmirror.process.sights import Readings
+from kmirror.wire.cluster import ConnectionCounters
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def full_readings() -> Readings:
+    part = PartitionStatus(0, PartitionState.COPYING, 90, 100, 1500, 5000)
+    status = LinkStatus(
+        "east-west", 7, 1000, 9000, LinkState.ACTIVE, mirrors={"t": MirrorStatus("t", MirrorState.ACTIVE, (part,))}
+    )
+    counters = MirrorCounters()
+    counters.refusals["NotEnoughReplicas"] += 1
+    connections = {side: ConnectionCounters() for side in ("source", "destination")}
+    return Readings(status, {"t": counters}, connections, frozenset(), 0, 1)
+
+
+def names_told() -> set[str]:
+    """The names of all samples of kmirror's own."""
+    texts = [exposition(full_readings(), OPENMETRICS, per_partition=p)[0].decode() for p in (False, True)]
+    samples = [s for text in texts for family in text_string_to_metric_families(text) for s in family.samples]
+    return {s.name for s in samples if s.name.startswith("kmirror_")}
