@@ -68,7 +68,7 @@ def test_any_list_of_pairs_is_read_back(pairs):
 
 
 def test_the_defaults():
-    assert settings_from({}) == LinkSettings(67108864, 1048576, 8388608, 500, 30.0, 30.0, "auto", 5000000, "earliest")
+    assert settings_from({}) == LinkSettings(67108864, 1048576, 8388608, 500, 30.0, 30.0, "auto", 5000000)
 
 
 def test_every_default_is_one_that_may_be_given():
@@ -104,7 +104,7 @@ def test_values_that_a_key_may_not_hold(key, value):
     [
         ("fetch.bufer.bytes", "unknown configuration", "fetch.buffer.bytes"),
         ("nonsense", "unknown configuration", "gap.fill.mode"),
-        ("acl.filters", "is not supported by this version", "Remove"),
+        ("sasl.mechanism", "is not supported by this version", "Remove"),
         ("ssl.truststore.location", "is not supported by this version", "Remove"),
         ("destination.sasl.mechanism", "is not supported by this version", "Remove"),
     ],

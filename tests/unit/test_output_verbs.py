@@ -13,6 +13,7 @@ from kmirror.cli.app import main
 from kmirror.model.mirror import MirrorError
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkState, MirrorStatus, Trouble
+from kmirror.model.tasks import TaskError, TaskState, TaskStatus
 from kmirror.state.paths import home as home_of_user
 from kmirror.state.runtime import RunFiles
 from support.recorded import a_link, a_mirror, a_partition, a_status, store
@@ -336,3 +337,36 @@ def test_names_complete(home):
     assert complete("kmirror mirror describe o") == ["orders", "other"]
     home.links_file.write_text("damaged")
     assert complete("kmirror link describe ") == []
+
+
+# --- link task list
+
+
+def test_tasks_of_a_link_that_runs(home, say, runner):
+    store(home, a_link())
+    error = TaskError("MISCONFIGURATION_ERROR", "no filter")
+    task = TaskStatus("PartitionGrowth", TaskState.IN_ERROR, (error,), 30000, time.time_ns() // 1_000_000, runs=3)
+    runner(tasks={task.name: task})
+
+    rows = json.loads(say("link", "task", "list", "east-west", "-o", "json").out)
+    (row,) = [row for row in rows if row["task_name"] == "PartitionGrowth"]
+
+    assert [list(r)[:3] for r in rows] == [["task_name", "state", "errors"]] * len(rows)
+    assert [r["task_name"] for r in rows] == sorted(r["task_name"] for r in rows)
+    assert row["state"] == "IN_ERROR"
+    assert row["errors"] == [{"error_code": "MISCONFIGURATION_ERROR", "error_message": "no filter"}]
+    assert (row["runs"], row["last_success_ms"]) == (3, None)
+    out = say("link", "task", "list", "east-west").out
+    assert [word.strip() for word in out.splitlines()[0].split("|")] == ["Task Name", "State", "Errors", "Last Run"]
+    assert 'MISCONFIGURATION_ERROR: "no filter"' in out
+    assert "0 s ago" in out
+
+
+def test_tasks_of_a_link_that_nobody_runs(home, say):
+    store(home, a_link())
+
+    out, err = say("link", "task", "list", "east-west")
+
+    assert "UNKNOWN" in out
+    assert "never" in out
+    assert "kmirror link start east-west" in err

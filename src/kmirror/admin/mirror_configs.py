@@ -11,35 +11,7 @@ from typing import Final
 
 from kmirror.admin.cluster import Origin, TopicConfig
 from kmirror.errors import UsageError
-
-ALWAYS: Final = frozenset({"cleanup.policy", "max.message.bytes", "message.timestamp.type"})
-"""Copied from the source, and nobody may choose otherwise."""
-
-OPTIONAL: Final = frozenset(
-    {
-        "compression.type",
-        "delete.retention.ms",
-        "file.delete.delay.ms",
-        "flush.messages",
-        "flush.ms",
-        "index.interval.bytes",
-        "max.compaction.lag.ms",
-        "message.timestamp.after.max.ms",
-        "message.timestamp.before.max.ms",
-        "min.cleanable.dirty.ratio",
-        "min.compaction.lag.ms",
-        "min.insync.replicas",
-        "preallocate",
-        "retention.bytes",
-        "retention.ms",
-        "segment.bytes",
-        "segment.index.bytes",
-        "segment.jitter.ms",
-        "segment.ms",
-        "unclean.leader.election.enable",
-    }
-)
-"""Copied from the source unless the user gives another value."""
+from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
 _MAX_LONG: Final = str(2**63 - 1)
 _FIXED: Final = MappingProxyType(

@@ -14,6 +14,7 @@ from kmirror.cli import (
     link_delete,
     link_process,
     link_show,
+    link_task,
     mirror_create,
     mirror_show,
     mirror_verbs,
@@ -61,6 +62,7 @@ link_create.register(link_app)
 link_show.register(link_app)
 link_delete.register(link_app)
 link_process.register(link_app)
+link_task.register(link_app)
 mirror_create.register(mirror_app)
 mirror_show.register(mirror_app)
 mirror_verbs.register(mirror_app)

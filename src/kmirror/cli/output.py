@@ -31,6 +31,9 @@ _STYLES: Final = MappingProxyType(
         "UNAVAILABLE": "yellow",
         "LINK_FAILED": "red",
         "FAILED": "red",
+        "IN_ERROR": "red",
+        "LINK_UNAVAILABLE": "yellow",
+        "LINK_PAUSED": "yellow",
     }
 )
 _TITLES: Final = MappingProxyType(
@@ -62,7 +65,7 @@ class Narrow:
 
 
 _PLAIN: Final = Narrow()
-_SENTENCES: Final = frozenset({"error_message"})
+_SENTENCES: Final = frozenset({"error_message", "errors"})
 _SENTENCE_WIDTH: Final = 24
 
 

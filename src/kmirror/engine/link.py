@@ -7,6 +7,7 @@ the destination's log end.
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from kmirror.engine.backoff import Backoff
@@ -55,6 +56,7 @@ class LinkEngine:
         )
         self.mirrors: dict[str, MirrorCopy] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._paused = False
         self._stopping = asyncio.Event()
         self._fault: BaseException | None = None
         above = Above(
@@ -72,8 +74,9 @@ class LinkEngine:
 
     # --- what is wanted
 
-    def apply(self, mirrors: Mapping[str, Any]) -> None:
-        """Takes the mirrors of the link as they are wanted now (name to Mirror)."""
+    def apply(self, mirrors: Mapping[str, Any], *, paused: bool = False) -> None:
+        """Takes the mirrors of the link as they are wanted now (name to Mirror); of a paused link none is copied."""
+        self._paused = paused
         for topic in self.mirrors.keys() - mirrors.keys():
             self.mirrors.pop(topic).halt()
         for topic, mirror in mirrors.items():
@@ -92,7 +95,7 @@ class LinkEngine:
         self.destination_metadata.mark_stale()
 
     def _reconcile(self, mirror: MirrorCopy) -> None:
-        wanted = mirror.mirror.state in LIVE and mirror.error is None and not mirror.ending
+        wanted = mirror.mirror.state in LIVE and mirror.error is None and not mirror.ending and not self._paused
         stop = mirror.mirror.stop
         if mirror.mirror.state is MirrorState.PENDING_STOPPED and stop:
             wanted = wanted and stop.event is not Event.FAILOVER
@@ -103,7 +106,8 @@ class LinkEngine:
             log.info("mirror %s: copying", mirror.mirror.topic)
             mirror.running = True
         elif not wanted and mirror.running:
-            log.info("mirror %s: halted (%s)", mirror.mirror.topic, mirror.mirror.state)
+            why = MirrorState.LINK_PAUSED if self._paused else mirror.mirror.state
+            log.info("mirror %s: halted (%s)", mirror.mirror.topic, why)
             mirror.halt()
         for copy in mirror.partitions.values():
             self._flow.open_when_due(mirror, copy)
@@ -287,5 +291,7 @@ class LinkEngine:
         out = {}
         for topic, mirror in self.mirrors.items():
             mirror.sample()
-            out[topic] = mirror.status(self.destination_metadata.trouble)
+            found = mirror.status(self.destination_metadata.trouble)
+            waits = self._paused and mirror.mirror.state is MirrorState.ACTIVE and not mirror.error
+            out[topic] = replace(found, state=MirrorState.LINK_PAUSED) if waits else found
         return out

@@ -63,6 +63,15 @@ class Link:
         return self.configs[DESTINATION_PREFIX + "bootstrap.servers"]
 
     @property
+    def paused(self) -> bool:
+        return self.configs.get("cluster.link.paused") == "true"
+
+    @property
+    def prefix(self) -> str:
+        """What the name of every mirror begins with; empty where the link has none."""
+        return self.configs.get("cluster.link.prefix", "")
+
+    @property
     def transactional_id(self) -> str:
         """Keeps the link's producer id at the destination, the same on every host and at every start."""
         return transactional_id(self.name, self.link_id)

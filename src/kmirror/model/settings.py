@@ -4,18 +4,19 @@ Keys are Cluster Linking's where it has them, so that a properties file made for
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from kmirror.model.bootstrap import parse_bootstrap
+from kmirror.model import setting_checks as check
+from kmirror.model.filters import ACL_FILTERS, GROUP_FILTERS, TOPIC_FILTERS
 from kmirror.model.link import DESTINATION_PREFIX
-from kmirror.model.listen import parse_listen
-from kmirror.model.start_spec import EARLIEST, parse_start_spec
+from kmirror.model.setting_checks import Check
+from kmirror.model.start_spec import EARLIEST
+from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
 _MIB: Final = 1024 * 1024
-_INT_MAX: Final = 2**31 - 1  # sizes and times travel as 32-bit numbers in Kafka's protocol
 
 
 class SettingError(ValueError):
@@ -28,11 +29,16 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key. `check` raises ValueError with what the value is not."""
+    """One key. `check` raises ValueError with what the value is not; a key that is not `mutable` stays as it was made.
+
+    `required`: a link can't be without it, so it has no default.
+    """
 
     default: str
     meaning: str
-    check: Callable[[str], None]
+    check: Check
+    mutable: bool = True
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,92 +53,131 @@ class LinkSettings:
     request_timeout_s: float
     gap_fill_mode: str
     gap_fill_max: int
-    start_offset_spec: str
 
 
-def _number(least: int, most: int = _INT_MAX) -> Callable[[str], None]:
-    def check(value: str) -> None:
-        if not (value.isascii() and value.isdigit()):
-            raise ValueError("is not a whole number")
-        if not least <= int(value) <= most:
-            raise ValueError(f"is not between {least} and {most}")
-
-    return check
-
-
-def _one_of(*values: str) -> Callable[[str], None]:
-    def check(value: str) -> None:
-        if value not in values:
-            named = " or ".join(f'"{v}"' for v in values)
-            raise ValueError(f"is not {named}" + ("" if len(values) > 1 else ", the only one of this version"))
-
-    return check
-
-
-def _servers(value: str) -> None:
-    parse_bootstrap(value)
-
-
-def _listen(value: str) -> None:
-    if value:
-        parse_listen(value)
-
-
-def _start_spec(value: str) -> None:
-    parse_start_spec(value)
-
-
-_SECURITY: Final = Setting("PLAINTEXT", "How the cluster is reached.", _one_of("PLAINTEXT"))
+_SECURITY: Final = Setting("PLAINTEXT", "How the cluster is reached.", check.one_of("PLAINTEXT"))
+_PERIOD: Final = check.number(1000)
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
     {
-        "bootstrap.servers": Setting("", "Brokers of the source cluster.", _servers),
-        DESTINATION_PREFIX + "bootstrap.servers": Setting("", "Brokers of the destination cluster.", _servers),
-        "link.mode": Setting("DESTINATION", "The destination holds the link.", _one_of("DESTINATION")),
-        "connection.mode": Setting("OUTBOUND", "kmirror dials both clusters.", _one_of("OUTBOUND")),
+        "bootstrap.servers": Setting("", "Brokers of the source cluster.", check.servers, required=True),
+        DESTINATION_PREFIX + "bootstrap.servers": Setting(
+            "", "Brokers of the destination cluster.", check.servers, required=True
+        ),
+        "link.mode": Setting(
+            "DESTINATION", "The destination holds the link.", check.one_of("DESTINATION"), mutable=False
+        ),
+        "connection.mode": Setting("OUTBOUND", "kmirror dials both clusters.", check.one_of("OUTBOUND"), mutable=False),
         "security.protocol": _SECURITY,
         DESTINATION_PREFIX + "security.protocol": _SECURITY,
+        "cluster.link.paused": Setting("false", "Nothing is copied or synced while it is true.", check.boolean),
+        "cluster.link.prefix": Setting(
+            "", "Mirrors are named by it and the source topic; at most 12 characters.", check.prefix, mutable=False
+        ),
+        "consumer.offset.sync.enable": Setting(
+            "false", "Committed offsets of consumer groups follow the source's.", check.boolean
+        ),
+        "consumer.offset.sync.ms": Setting("30000", "How often they are synced.", _PERIOD),
+        "consumer.offset.group.filters": Setting(
+            "", "Of which groups, as JSON groupFilters.", check.filters(GROUP_FILTERS)
+        ),
+        "consumer.group.prefix.enable": Setting(
+            "false", "Groups get the link's prefix at the destination.", check.boolean
+        ),
+        "topic.config.sync.ms": Setting("5000", "How often configs of mirror topics are synced.", _PERIOD),
+        "topic.config.sync.include": Setting(
+            ",".join(sorted(ALWAYS | OPTIONAL)),
+            "Which configs of the source topic a mirror follows.",
+            check.synced_keys,
+        ),
+        "auto.create.mirror.topics.enable": Setting(
+            "false", "Mirrors are made for the source topics that the filters choose.", check.boolean
+        ),
+        "auto.create.mirror.topics.filters": Setting(
+            "", "For which topics, as JSON topicFilters.", check.filters(TOPIC_FILTERS)
+        ),
+        "acl.sync.enable": Setting("false", "ACLs follow the source's.", check.boolean),
+        "acl.sync.ms": Setting("5000", "How often they are synced.", _PERIOD),
+        "acl.filters": Setting("", "Which ACLs, as JSON aclFilters.", check.acl_filters),
+        "log.start.sync.enable": Setting(
+            "false", "Log starts of mirrors follow the source's, by DeleteRecords.", check.boolean
+        ),
+        "log.start.sync.ms": Setting("30000", "How often they are synced.", _PERIOD),
         "gap.fill.mode": Setting(
             "auto",
             "How offsets without a visible record are taken at the destination: by markers, by empty transactions "
             "(slower, but no right on the cluster is needed), or by whichever is allowed.",
-            _one_of("auto", "markers", "transactions"),
+            check.one_of("auto", "markers", "transactions"),
         ),
         "gap.fill.max": Setting(
-            "5000000", "Offsets lost to retention that are filled; more end the mirror.", _number(0, 2**62)
+            "5000000", "Offsets lost to retention that are filled; more end the mirror.", check.number(0, 2**62)
         ),
         "mirror.start.offset.spec": Setting(
-            EARLIEST, "Where new mirrors begin: earliest, latest or an ISO 8601 time.", _start_spec
+            EARLIEST, "Where new mirrors begin: earliest, latest or an ISO 8601 time.", check.start_spec
         ),
         "fetch.buffer.bytes": Setting(
-            str(64 * _MIB), "Bytes fetched and not yet acknowledged, of all partitions.", _number(_MIB, 2**40)
+            str(64 * _MIB), "Bytes fetched and not yet acknowledged, of all partitions.", check.number(_MIB, 2**40)
         ),
-        "replica.fetch.max.bytes": Setting(str(_MIB), "Bytes of one partition in a fetch.", _number(1)),
-        "replica.fetch.response.max.bytes": Setting(str(8 * _MIB), "Bytes of one fetch.", _number(1)),
-        "replica.fetch.wait.max.ms": Setting("500", "How long a fetch waits at the source for records.", _number(1)),
-        "metadata.max.age.ms": Setting("30000", "How often leaders and partition counts are looked up.", _number(100)),
-        "request.timeout.ms": Setting("30000", "How long an answer of a broker is waited for.", _number(1000)),
+        "replica.fetch.max.bytes": Setting(str(_MIB), "Bytes of one partition in a fetch.", check.number(1)),
+        "replica.fetch.response.max.bytes": Setting(str(8 * _MIB), "Bytes of one fetch.", check.number(1)),
+        "replica.fetch.wait.max.ms": Setting(
+            "500", "How long a fetch waits at the source for records.", check.number(1)
+        ),
+        "metadata.max.age.ms": Setting(
+            "30000", "How often topics, leaders and partition counts are looked up.", check.number(100)
+        ),
+        "request.timeout.ms": Setting("30000", "How long an answer of a broker is waited for.", check.number(1000)),
         "metrics.address": Setting(
-            "", "Where the runner tells metrics and health, host:port or a port; nowhere if empty.", _listen
+            "", "Where the runner tells metrics and health, host:port or a port; nowhere if empty.", check.listen
         ),
     }
 )
 """Every key of this version, in the order in which the documentation lists them."""
 
-_ELSEWHERE_WORDS: Final = """
-acl.filters acl.sync.enable acl.sync.ms auto.create.mirror.topics.enable auto.create.mirror.topics.filters
-availability.check.consecutive.failure.threshold availability.check.ms client.dns.lookup cluster.link.paused
-cluster.link.prefix cluster.link.retry.timeout.ms connections.max.idle.ms consumer.group.prefix.enable
-consumer.offset.group.filters consumer.offset.sync.enable consumer.offset.sync.ms local.listener.name
-num.cluster.link.fetchers replica.fetch.backoff.ms replica.fetch.min.bytes
-replica.socket.receive.buffer.bytes replica.socket.timeout.ms retry.backoff.ms sasl.jaas.config sasl.mechanism
-socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms topic.config.sync.include
-topic.config.sync.ms
+_IGNORED_WORDS: Final = """
+availability.check.consecutive.failure.threshold availability.check.ms client.dns.lookup
+cluster.link.retry.timeout.ms connections.max.idle.ms dest.cluster.id link.prefix local.listener.name
+num.cluster.link.fetchers remote.link.connection.mode replica.fetch.backoff.ms replica.fetch.min.bytes
+replica.socket.receive.buffer.bytes replica.socket.timeout.ms retry.backoff.ms
+socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms
 """
-_ELSEWHERE: Final = frozenset(_ELSEWHERE_WORDS.split())
-"""Keys of Cluster Linking that this version does not have."""
+IGNORED: Final = frozenset(_IGNORED_WORDS.split())
+"""Keys of Cluster Linking that say how a broker does it, or are derived: taken from a file, and not kept."""
 
-_ELSEWHERE_PREFIXES: Final = ("ssl.", "sasl.", "local.")
+_SECURED: Final = ("ssl.", "sasl.", "local.")
+
+FEATURES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "consumer.offset.sync.enable": "consumer.offset.group.filters",
+        "auto.create.mirror.topics.enable": "auto.create.mirror.topics.filters",
+        "acl.sync.enable": "acl.filters",
+    }
+)
+"""What needs a filter, without which it would do nothing; its filter goes when it is disabled."""
+
+_ANY_NAME: Final = '[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]'
+_EVERYTHING: Final = MappingProxyType(
+    {
+        "consumer.offset.group.filters": f'{{"{GROUP_FILTERS}":{_ANY_NAME}}}',
+        "auto.create.mirror.topics.filters": f'{{"{TOPIC_FILTERS}":{_ANY_NAME}}}',
+        "acl.filters": f'{{"{ACL_FILTERS}":[{{"resourceFilter":{{"resourceType":"any","patternType":"any"}},'
+        '"accessFilter":{"operation":"any","permissionType":"any"}}]}',
+    }
+)
+
+
+def value_of(configs: Mapping[str, str], key: str) -> str:
+    """What holds: the value that is given, or the default."""
+    return configs.get(key, SETTINGS[key].default)
+
+
+def is_on(configs: Mapping[str, str], key: str) -> bool:
+    return value_of(configs, key) == "true"
+
+
+def seconds_of(configs: Mapping[str, str], key: str) -> float:
+    """Of a key in milliseconds."""
+    return int(value_of(configs, key)) / 1000
 
 
 def check_setting(key: str, value: str) -> None:
@@ -143,15 +188,36 @@ def check_setting(key: str, value: str) -> None:
     try:
         setting.check(value)
     except ValueError as e:
-        if setting.check is _servers:
+        if setting.check is check.servers:
             message = f'invalid value for configuration "{key}": {e}'
             raise SettingError(message, 'Write it as "host:port" or "host:port,host:port".') from e
         raise SettingError(f'invalid value for configuration "{key}": "{value}" {e}') from e
 
 
+def check_together(configs: Mapping[str, str]) -> None:
+    """Raises SettingError where keys that are right by themselves don't go together."""
+    for feature, filters in FEATURES.items():
+        if is_on(configs, feature) and not value_of(configs, filters).strip():
+            raise SettingError(
+                f'"{feature}" is true, but "{filters}" is not set: nothing would be done',
+                f"Set it together with it; this chooses everything: {filters}={_EVERYTHING[filters]}",
+            )
+    prefixed = bool(value_of(configs, "cluster.link.prefix"))
+    if prefixed and is_on(configs, "acl.sync.enable"):
+        raise SettingError(
+            '"acl.sync.enable" does not go together with "cluster.link.prefix": ACLs would name topics without it',
+            "Leave one of them out.",
+        )
+    if is_on(configs, "consumer.group.prefix.enable") and not prefixed:
+        raise SettingError(
+            '"consumer.group.prefix.enable" is true, but the link has no "cluster.link.prefix"',
+            "Set the prefix when the link is made, or leave this out.",
+        )
+
+
 def _unknown(key: str) -> SettingError:
     bare = key.removeprefix(DESTINATION_PREFIX)
-    if bare in _ELSEWHERE or bare.startswith(_ELSEWHERE_PREFIXES):
+    if bare.startswith(_SECURED):
         return SettingError(f'configuration "{key}" is not supported by this version', f'Remove "{key}".')
     near = difflib.get_close_matches(key, SETTINGS, n=1)
     hint = f'Did you mean "{near[0]}"?' if near else f"The configurations of a link are: {', '.join(SETTINGS)}."
@@ -162,7 +228,7 @@ def settings_from(configs: Mapping[str, str]) -> LinkSettings:
     """The settings of a link with these configs; raises SettingError (a ValueError) at the first that is wrong."""
     for key, value in configs.items():
         check_setting(key, value)
-    held = {key: configs.get(key, setting.default) for key, setting in SETTINGS.items()}
+    held = {key: value_of(configs, key) for key in SETTINGS}
     return LinkSettings(
         fetch_buffer_bytes=int(held["fetch.buffer.bytes"]),
         partition_fetch_bytes=int(held["replica.fetch.max.bytes"]),
@@ -172,5 +238,4 @@ def settings_from(configs: Mapping[str, str]) -> LinkSettings:
         request_timeout_s=int(held["request.timeout.ms"]) / 1000,
         gap_fill_mode=held["gap.fill.mode"],
         gap_fill_max=int(held["gap.fill.max"]),
-        start_offset_spec=held["mirror.start.offset.spec"],
     )

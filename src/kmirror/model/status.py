@@ -10,6 +10,7 @@ from typing import Any
 
 from kmirror.model.mirror import MirrorError
 from kmirror.model.states import MirrorState
+from kmirror.model.tasks import TaskStatus, task_status_from
 
 
 class LinkState(StrEnum):
@@ -108,16 +109,18 @@ class LinkStatus:
     run_token: int | None = None
     trouble: Trouble | None = None
     mirrors: Mapping[str, MirrorStatus] = field(default_factory=dict)
+    tasks: Mapping[str, TaskStatus] = field(default_factory=dict)
 
 
 def link_status_from(data: Mapping[str, Any]) -> LinkStatus:
     """The inverse of dataclasses.asdict; raises KeyError, TypeError or ValueError where it does not fit."""
-    rest = {k: v for k, v in data.items() if k not in {"state", "trouble", "mirrors"}}
+    rest = {k: v for k, v in data.items() if k not in {"state", "trouble", "mirrors", "tasks"}}
     return LinkStatus(
         **rest,
         state=LinkState(data["state"]),
         trouble=_trouble(data["trouble"]),
         mirrors={topic: _mirror(m) for topic, m in data["mirrors"].items()},
+        tasks={name: task_status_from(t) for name, t in data.get("tasks", {}).items()},
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError, Conflict, UsageError
 from kmirror.model.link import DESTINATION_PREFIX, GapFill, Link, name_fault, transactional_id
-from kmirror.model.settings import SettingError, settings_from
+from kmirror.model.settings import SettingError, check_together, settings_from
 from kmirror.ops.clock import now_ms
 from kmirror.ops.config_text import parse_config
 from kmirror.state.links import LinkStore
@@ -99,6 +99,7 @@ def link_configs(source: str | None, destination: str | None, config: Sequence[s
             )
     try:
         settings_from(configs)
+        check_together(configs)
     except SettingError as e:
         raise UsageError(str(e), hint=e.hint) from e
     return configs

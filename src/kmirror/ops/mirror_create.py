@@ -12,7 +12,7 @@ from kmirror.engine.alignment import fill_heads
 from kmirror.errors import Conflict, KmirrorError, LinkBusy, NotFound, StateError, UsageError
 from kmirror.model.link import Link, name_fault
 from kmirror.model.mirror import Mirror
-from kmirror.model.settings import settings_from
+from kmirror.model.settings import value_of
 from kmirror.model.states import MirrorState
 from kmirror.ops.clock import now_ms
 from kmirror.ops.config_text import parse_config
@@ -105,7 +105,9 @@ def _make_topic(
     source_configs = source.topic_configs(source_topic)
     plan = mirror_configs(source_configs, chosen)
     _check_min_isr(destination, plan, replication_factor)
-    starts = start_offsets(source, source_topic, original.partitions, settings_from(link.configs).start_offset_spec)
+    starts = start_offsets(
+        source, source_topic, original.partitions, value_of(link.configs, "mirror.start.offset.spec")
+    )
     made = create_mirror_topic(
         destination,
         topic,

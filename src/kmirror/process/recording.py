@@ -1,24 +1,36 @@
 """The engine's wishes carried out: links.toml and the destination's topics change, in threads beside the event loop."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
 from kmirror.engine.copy import now_ms
 from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
-from kmirror.model.states import Event, after
-from kmirror.state.links import LinkStore
-from kmirror.state.runtime import RunFiles
+from kmirror.model.states import Event, MirrorState, after
+from kmirror.tasks.growth import PartitionGrowth
+from kmirror.tasks.task import TaskEnv
+from kmirror.tasks.threads import in_thread
+
+log = logging.getLogger(__name__)
 
 
 class LinkRecorder:
-    """The Recorder of one link; `on_change` is called in the event loop after each change of links.toml."""
+    """The Recorder of one link; `on_change` is called in the event loop after each change of links.toml.
 
-    def __init__(self, store: LinkStore, files: RunFiles, link: str, on_change: Callable[[], None]) -> None:
-        self._store = store
-        self._files = files
-        self._link = link
+    `last_runs` has the tasks run for a mirror that a promote ends; it blocks, and may raise KmirrorError.
+    """
+
+    def __init__(
+        self, env: TaskEnv, growth: PartitionGrowth, last_runs: Callable[[str], None], on_change: Callable[[], None]
+    ) -> None:
+        self._env = env
+        self._store = env.store
+        self._files = env.files
+        self._link = env.link
+        self._growth = growth
+        self._last_runs = last_runs
         self._on_change = on_change
 
     async def failed(self, topic: str, error: MirrorError) -> None:
@@ -30,22 +42,40 @@ class LinkRecorder:
         await self._change(topic, fail)
 
     async def stopped(self, topic: str) -> None:
+        await in_thread(lambda: self._release(topic), "kmirror-release")
+        self._on_change()
+
+    def _release(self, topic: str) -> None:
         from kmirror.admin.mirror_topic import release_topic  # librdkafka is 14 MB that a runner rarely needs
 
-        link = await asyncio.to_thread(self._store.get, self._link)
-        mirror = link.mirrors[topic]
-        ends = await asyncio.to_thread(release_topic, link.destination_bootstrap, topic, mirror.held_back)
-        await self._change(topic, lambda found: replace(found.moved(Event.STOPPED, now_ms()), end_offsets=ends))
+        mirror = self._store.get(self._link).mirrors[topic]
+        if mirror.stop and mirror.stop.event is Event.PROMOTE:  # a failover has no time, and maybe no source
+            self._last_runs(topic)
+        with self._env.topics:  # no task may set it back to what a mirror has
+            link = self._store.get(self._link)
+            mirror = link.mirrors[topic]
+            if mirror.state is not MirrorState.PENDING_STOPPED:
+                return  # another try, of an engine that was replaced, has done it
+            ends = release_topic(link.destination_bootstrap, topic, mirror.held_back)
+            self._store.change_mirror(
+                self._link, topic, lambda found: replace(found.moved(Event.STOPPED, now_ms()), end_offsets=ends)
+            )
 
     async def lost(self, topic: str, gap: LostGap) -> None:  # noqa: ARG002  # the gap knows its topic
         await asyncio.to_thread(self._files.append_gap, gap)
 
     async def grow(self, topic: str, partitions: int) -> None:
+        with self._growth.growing(topic):
+            await in_thread(lambda: self._grow(topic, partitions), "kmirror-grow")
+        self._on_change()
+
+    def _grow(self, topic: str, partitions: int) -> None:
         from kmirror.admin.mirror_topic import grow_topic  # as above
 
-        link = await asyncio.to_thread(self._store.get, self._link)
-        await asyncio.to_thread(grow_topic, link.destination_bootstrap, topic, partitions)
-        await self._change(topic, lambda found: replace(found, partitions=partitions))
+        link = self._store.get(self._link)
+        grow_topic(link.destination_bootstrap, topic, partitions)
+        self._store.change_mirror(self._link, topic, lambda found: replace(found, partitions=partitions))
+        log.info("PartitionGrowth: %s: %d partitions -> %d", topic, link.mirrors[topic].partitions, partitions)
 
     async def _change(self, topic: str, edit: Callable[[Mirror], Mirror]) -> None:
         await asyncio.to_thread(self._store.change_mirror, self._link, topic, edit)

@@ -15,8 +15,8 @@ from kmirror.engine.identity import Superseded
 from kmirror.engine.link import LinkEngine
 from kmirror.errors import KmirrorError, NotFound, StateError
 from kmirror.model.link import Link
-from kmirror.model.settings import settings_from
-from kmirror.model.status import LinkState, LinkStatus
+from kmirror.model.settings import LinkSettings, SettingError, settings_from
+from kmirror.model.status import LinkState, LinkStatus, Trouble
 from kmirror.process.control import ControlServer
 from kmirror.process.logs import start_logging
 from kmirror.process.recording import LinkRecorder
@@ -24,6 +24,11 @@ from kmirror.process.sights import Readings, Sights
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
+from kmirror.tasks.growth import NAME as GROWTH
+from kmirror.tasks.growth import PartitionGrowth
+from kmirror.tasks.registry import all_tasks
+from kmirror.tasks.scheduler import TaskScheduler
+from kmirror.tasks.task import TaskEnv
 
 if TYPE_CHECKING:
     from kmirror.process.metrics_server import MetricsServer
@@ -78,13 +83,21 @@ class _Runner:
         self._seen = (-1, -1)
         self._reload = asyncio.Event()
         self._link: Link = store.get(link)
-        recorder = LinkRecorder(store, files, link, self._reload.set)
-        self._engine = LinkEngine(self._link, settings_from(self._link.configs), recorder)
+        self._settings = settings_from(self._link.configs)
+        self._env = TaskEnv(store, files, link)
+        self._growth = PartitionGrowth()
+        self._tasks = TaskScheduler(all_tasks(), self._env, self._link, ready=lambda: self._engine.tenure.held)
+        self._renewing = False
+        self._engine = self._new_engine()
         self._control = ControlServer(files.socket, self._status, self._reload.set)
         self._metrics_address = metrics_address or self._link.configs.get("metrics.address")
         self._metrics: MetricsServer | None = None
         self._last = self._status()
         self._looked_s = time.monotonic()
+
+    def _new_engine(self) -> LinkEngine:
+        recorder = LinkRecorder(self._env, self._growth, self._tasks.last_runs, self._reload.set)
+        return LinkEngine(self._link, self._settings, recorder)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -95,9 +108,9 @@ class _Runner:
         await self._control.start()
         self._look()
         self._write_status()
-        beside = [loop.create_task(self._follow_links()), loop.create_task(self._report())]
+        beside = [loop.create_task(work) for work in (self._follow_links(), self._report(), self._tasks.run())]
         try:
-            await self._engine.run()
+            await self._run_engines()
         except Superseded as e:
             log.error("link %s: %s; this one ends", self._name, e.message)  # noqa: TRY400  # not a fault of ours
             return EXIT_SUPERSEDED
@@ -105,6 +118,7 @@ class _Runner:
             log.exception("link %s: ended by a fault of kmirror; the next run goes on where the log ends", self._name)
             return 1
         finally:
+            await self._tasks.end()
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -115,9 +129,23 @@ class _Runner:
         log.info("link %s: stopped", self._name)
         return 0
 
+    async def _run_engines(self) -> None:
+        """One; and, when settings of the link have changed, the next: it goes on where the log ends."""
+        await self._engine.run()
+        while self._renewing:
+            self._renewing = False
+            self._engine = self._new_engine()
+            self._engine.apply(self._link.mirrors, paused=self._link.paused)
+            await self._engine.run()
+
+    def _stop(self) -> None:
+        self._renewing = False
+        self._env.stopping.set()
+        self._engine.stop()
+
     def _on_signal(self, number: int) -> None:
         log.info("%s: stopping", signal.Signals(number).name)
-        self._engine.stop()
+        self._stop()
         loop = asyncio.get_running_loop()
         for again in (signal.SIGTERM, signal.SIGINT):  # a second one ends it at once: nothing is lost by that
             loop.remove_signal_handler(again)
@@ -140,14 +168,35 @@ class _Runner:
             return
         self._seen = version
         try:
-            self._link = self._store.get(self._name)
+            found = self._store.get(self._name)
+            settings = settings_from(found.configs)
         except NotFound:
             log.info("link %s was deleted", self._name)
-            self._engine.stop()
-        except StateError as e:
-            log.error("%s", e.message)  # noqa: TRY400  # no traceback: it is not a fault of ours
+            self._stop()
+        except (StateError, SettingError) as e:
+            log.error("%s", e)  # noqa: TRY400  # no traceback: it is not a fault of ours
         else:
-            self._engine.apply(self._link.mirrors)
+            self._take(found, settings)
+
+    def _take(self, link: Link, settings: LinkSettings) -> None:
+        """What is wanted now. Most of it the engine takes as it runs; other settings need a new one."""
+        before, self._link = self._link, link
+        self._note_changes(before, link)
+        addresses = [(each.source_bootstrap, each.destination_bootstrap) for each in (before, link)]
+        if settings != self._settings or addresses[0] != addresses[1]:
+            self._settings = settings
+            self._renewing = not self._env.stopping.is_set()
+            self._engine.stop()
+        elif not self._renewing:
+            self._engine.apply(link.mirrors, paused=link.paused)
+        self._tasks.apply(link)
+
+    @staticmethod
+    def _note_changes(before: Link, after: Link) -> None:
+        for key in sorted(before.configs.keys() | after.configs.keys()):
+            old, new = before.configs.get(key), after.configs.get(key)
+            if old != new:
+                log.info("configuration %s: %s -> %s", key, old, new)
 
     # --- what is seen
 
@@ -174,11 +223,17 @@ class _Runner:
             pid=os.getpid(),
             started_ms=self._started_ms,
             updated_ms=now_ms(),
-            state=LinkState.UNAVAILABLE if trouble else LinkState.ACTIVE,
+            state=self._state(trouble),
             run_token=engine.identity.run_token,
             trouble=trouble,
             mirrors=engine.status(),
+            tasks={**self._tasks.status(), GROWTH: self._growth.status(self._link)},
         )
+
+    def _state(self, trouble: Trouble | None) -> LinkState:
+        if self._link.paused:
+            return LinkState.PAUSED
+        return LinkState.UNAVAILABLE if trouble else LinkState.ACTIVE
 
     # --- what is told to monitoring, from threads of its own
 

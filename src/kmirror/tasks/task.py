@@ -1,0 +1,130 @@
+"""What a task is, and what it is given: a module for each, with a pure part that decides and a thin one that acts."""
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from kmirror.errors import KmirrorError
+from kmirror.model.link import Link
+from kmirror.model.tasks import TaskError
+from kmirror.state.links import LinkStore
+from kmirror.state.runtime import RunFiles
+
+if TYPE_CHECKING:
+    from kmirror.admin.cluster import ClusterAdmin
+
+log = logging.getLogger(__name__)
+
+MOST_ERRORS: Final = 20
+"""Of one run that are told one by one."""
+_KEPT_CLIENTS: Final = 4
+
+
+class TaskEnv:
+    """What all tasks of a link share. Used from their threads."""
+
+    def __init__(self, store: LinkStore, files: RunFiles, link: str) -> None:
+        self.store = store
+        self.files = files
+        self.link = link
+        self.topics = threading.Lock()
+        """Held while a mirror topic's configs are changed by what is recorded of it, and while it is released."""
+        self.stopping = threading.Event()
+        self._clients = threading.Lock()
+
+    def admin(self, bootstrap: str, side: str) -> "ClusterAdmin":
+        """A client that is kept: each has connections and threads of its own."""
+        with self._clients:
+            return _client(bootstrap, side)
+
+
+@lru_cache(maxsize=_KEPT_CLIENTS)
+def _client(bootstrap: str, side: str) -> "ClusterAdmin":
+    from kmirror.admin.cluster import ClusterAdmin  # librdkafka takes 14 MB and 50 ms: only a link with tasks has it
+
+    return ClusterAdmin(bootstrap, side)
+
+
+class TaskRun:
+    """One run of a task: the clusters, and what it tells of its work.
+
+    `link` is as it was recorded when the run began.
+    """
+
+    def __init__(self, name: str, link: Link, env: TaskEnv) -> None:
+        self.name = name
+        self.link = link
+        self.env = env
+        self.changes = 0
+        self.errors: list[TaskError] = []
+        self.counts: dict[str, int] = {}
+        self._suppressed = 0
+
+    @property
+    def source(self) -> "ClusterAdmin":
+        return self.env.admin(self.link.source_bootstrap, "source")
+
+    @property
+    def destination(self) -> "ClusterAdmin":
+        return self.env.admin(self.link.destination_bootstrap, "destination")
+
+    @property
+    def stopping(self) -> bool:
+        """The runner ends: return soon, the next run goes on."""
+        return self.env.stopping.is_set()
+
+    def recorded(self) -> Link:
+        """The link as it is recorded now; raises NotFound."""
+        return self.env.store.get(self.link.name)
+
+    def changed(self, what: str, old: object, new: object) -> None:
+        """Tells of a change at the destination that was just made; None: there was none, or is none any more."""
+        self.changes += 1
+        log.info("%s: %s: %s -> %s", self.name, what, _shown(old), _shown(new))
+
+    def problem(self, code: str, message: str) -> None:
+        """Something of this run could not be done; the rest goes on, and the task is IN_ERROR."""
+        if len(self.errors) < MOST_ERRORS:
+            self.errors.append(TaskError(code, message))
+        else:
+            self._suppressed += 1
+
+    def failed(self, error: KmirrorError) -> None:
+        """`problem` by an error that was raised."""
+        self.problem(code_of(error), error.message)
+
+    @property
+    def told(self) -> tuple[TaskError, ...]:
+        """All errors, the last one for those that were too many."""
+        if not self._suppressed:
+            return tuple(self.errors)
+        return (*self.errors, TaskError("SUPPRESSED_ERRORS", f"and {self._suppressed} more"))
+
+
+class Task(ABC):
+    """One kind of work beside the copying; an instance serves one link."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def period_s(self, configs: Mapping[str, str]) -> float | None:
+        """Seconds from one run to the next; None where the configs of the link don't ask for it."""
+
+    @abstractmethod
+    def run(self, run: TaskRun) -> None:
+        """Does the work once. Blocks, in a thread of its own; raises KmirrorError where nothing could be done."""
+
+    def last_run(self, run: TaskRun, topic: str) -> None:  # noqa: B027  # most have nothing to do then
+        """The last one for this mirror: a promote has copied all, and waits for it. What it raises is tried again."""
+
+
+def code_of(error: KmirrorError) -> str:
+    """Cluster Linking's name of the cause."""
+    return getattr(error, "code", "INTERNAL_ERROR")
+
+
+def _shown(value: object) -> str:
+    return "(none)" if value is None else str(value)
