@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
 
 from kmirror import __version__
 from kmirror.admin.failures import PASSING, error_of, translated
-from kmirror.errors import AuthorizationFailed, NotFound
+from kmirror.errors import AuthorizationFailed, KmirrorError, NotFound
 
 TIMEOUT_S: Final = 10.0
 """Of any call: people wait for the answer, and a cluster that needs longer is in trouble."""
@@ -234,7 +234,28 @@ class ClusterAdmin:
                     raise self._words(error, doing) from failure
             time.sleep(_PAUSE_S)
 
-    def _words(self, error: KafkaError, doing: str) -> Exception:
+    # --- for the modules beside this one, that ask the same cluster for other things
+
+    @property
+    def client(self) -> AdminClient:
+        return self._client
+
+    @property
+    def side(self) -> str:
+        return self._side
+
+    @property
+    def timeout_s(self) -> float:
+        return self._timeout_s
+
+    def call(self, doing: str, ask: Callable[[float], T]) -> T:
+        """As all methods do it: `ask` with the seconds that are left, its errors in kmirror's words."""
+        return self._call(doing, ask)
+
+    def refusal(self, error: KafkaError, doing: str) -> KmirrorError:
+        return self._words(error, doing)
+
+    def _words(self, error: KafkaError, doing: str) -> KmirrorError:
         return translated(error, doing=doing, side=self._side, bootstrap=self._bootstrap)
 
 

@@ -36,11 +36,13 @@ _REFUSED: Final = MappingProxyType(
         KafkaError.INVALID_REPLICATION_FACTOR: "INVALID_REQUEST_ERROR",
         KafkaError.INVALID_PARTITIONS: "INVALID_REQUEST_ERROR",
         KafkaError.INVALID_REQUEST: "INVALID_REQUEST_ERROR",
+        KafkaError.SECURITY_DISABLED: "SECURITY_DISABLED_ERROR",
     }
 )
 
 _HINTS: Final = MappingProxyType(
     {
+        KafkaError.SECURITY_DISABLED: "Give its brokers an authorizer, or leave ACLs out of the link.",
         KafkaError.INVALID_CONFIG: "Check what `--config` gives, and whether this version of Kafka knows that config.",
         KafkaError.POLICY_VIOLATION: "Follow the policy of that cluster, with `--config` or `--replication-factor`.",
         KafkaError.INVALID_REPLICATION_FACTOR: "Give a `--replication-factor` for which the cluster has brokers.",

@@ -15,8 +15,8 @@ from kmirror.cli import (
     link_process,
     link_show,
     link_task,
-    link_unit,
     mirror_create,
+    mirror_groups,
     mirror_show,
     mirror_verbs,
     mirror_verify,
@@ -64,10 +64,10 @@ link_show.register(link_app)
 link_delete.register(link_app)
 link_process.register(link_app)
 link_task.register(link_app)
-link_unit.register(link_app)
 mirror_create.register(mirror_app)
 mirror_show.register(mirror_app)
 mirror_verbs.register(mirror_app)
+mirror_groups.register(mirror_app)
 mirror_verify.register(mirror_app)
 status_page.register(app)
 gaps_page.register(app)

@@ -10,6 +10,7 @@ from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState, after
 from kmirror.tasks.growth import PartitionGrowth
+from kmirror.tasks.scheduler import TaskScheduler
 from kmirror.tasks.task import TaskEnv
 from kmirror.tasks.threads import in_thread
 
@@ -19,18 +20,18 @@ log = logging.getLogger(__name__)
 class LinkRecorder:
     """The Recorder of one link; `on_change` is called in the event loop after each change of links.toml.
 
-    `last_runs` has the tasks run for a mirror that a promote ends; it blocks, and may raise KmirrorError.
+    `tasks` have work of their own when a mirror ends.
     """
 
     def __init__(
-        self, env: TaskEnv, growth: PartitionGrowth, last_runs: Callable[[str], None], on_change: Callable[[], None]
+        self, env: TaskEnv, growth: PartitionGrowth, tasks: TaskScheduler, on_change: Callable[[], None]
     ) -> None:
         self._env = env
         self._store = env.store
         self._files = env.files
         self._link = env.link
         self._growth = growth
-        self._last_runs = last_runs
+        self._tasks = tasks
         self._on_change = on_change
 
     async def failed(self, topic: str, error: MirrorError) -> None:
@@ -49,8 +50,10 @@ class LinkRecorder:
         from kmirror.admin.mirror_topic import release_topic  # librdkafka is 14 MB that a runner rarely needs
 
         mirror = self._store.get(self._link).mirrors[topic]
-        if mirror.stop and mirror.stop.event is Event.PROMOTE:  # a failover has no time, and maybe no source
-            self._last_runs(topic)
+        if mirror.stop and mirror.stop.event is Event.PROMOTE:
+            self._tasks.last_runs(topic)
+        else:
+            self._tasks.failed_over(topic)
         with self._env.topics:  # no task may set it back to what a mirror has
             link = self._store.get(self._link)
             mirror = link.mirrors[topic]
@@ -60,6 +63,7 @@ class LinkRecorder:
             self._store.change_mirror(
                 self._link, topic, lambda found: replace(found.moved(Event.STOPPED, now_ms()), end_offsets=ends)
             )
+        self._tasks.released(topic)
 
     async def lost(self, topic: str, gap: LostGap) -> None:  # noqa: ARG002  # the gap knows its topic
         await asyncio.to_thread(self._files.append_gap, gap)

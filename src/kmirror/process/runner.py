@@ -96,7 +96,7 @@ class _Runner:
         self._looked_s = time.monotonic()
 
     def _new_engine(self) -> LinkEngine:
-        recorder = LinkRecorder(self._env, self._growth, self._tasks.last_runs, self._reload.set)
+        recorder = LinkRecorder(self._env, self._growth, self._tasks, self._reload.set)
         return LinkEngine(self._link, self._settings, recorder)
 
     async def run(self) -> int:

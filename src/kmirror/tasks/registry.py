@@ -1,8 +1,11 @@
 """All tasks that a link can have. A new one gets a line here."""
 
+from kmirror.tasks.acl_sync import AclSync
+from kmirror.tasks.log_start_sync import LogStartSync
+from kmirror.tasks.offset_sync import ConsumerOffsetSync
 from kmirror.tasks.task import Task
 
 
 def all_tasks() -> list[Task]:
     """New instances, for one link."""
-    return []
+    return [AclSync(), ConsumerOffsetSync(), LogStartSync()]

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from typing import Final
 
 from kmirror.engine.backoff import wait_for_event
@@ -70,6 +71,29 @@ class TaskScheduler:
                 raise ClusterError(f"last {task.name}: {type(e).__name__}: {e}") from e
             if run.errors:
                 raise ClusterError(f"last {task.name}: {run.errors[0].error_message}", code=run.errors[0].error_code)
+
+    def failed_over(self, topic: str) -> None:
+        """What tasks can do without the source for a mirror that a failover ends. Blocks; raises nothing."""
+        self._told(topic, lambda task, run: task.failed_over(run, topic))
+
+    def released(self, topic: str) -> None:
+        """What is to follow when a mirror has become a topic of its own. Blocks; raises nothing."""
+        self._told(topic, lambda task, run: task.released(run, topic))
+
+    def _told(self, topic: str, act: Callable[[Task, TaskRun], None]) -> None:
+        link = self._env.store.get(self._env.link)
+        for task in self._tasks:
+            if task.period_s(link.configs) is None:
+                continue
+            run = TaskRun(task.name, link, self._env)
+            try:
+                act(task, run)
+            except KmirrorError as e:
+                run.failed(e)
+            except Exception:
+                log.exception("%s at the end of mirror %s", task.name, topic)
+            for error in run.told:
+                log.warning("%s at the end of mirror %s: %s: %s", task.name, topic, *astuple(error))
 
 
 class _TaskLoop:

@@ -117,6 +117,12 @@ class Task(ABC):
     def run(self, run: TaskRun) -> None:
         """Does the work once. Blocks, in a thread of its own; raises KmirrorError where nothing could be done."""
 
+    def failed_over(self, run: TaskRun, topic: str) -> None:  # noqa: B027
+        """As last_run, before a failover: the source may be gone. What it raises is told, and that is all."""
+
+    def released(self, run: TaskRun, topic: str) -> None:  # noqa: B027
+        """The mirror is a topic of its own since a moment. What it raises is told, and that is all."""
+
     def last_run(self, run: TaskRun, topic: str) -> None:  # noqa: B027  # most have nothing to do then
         """The last one for this mirror: a promote has copied all, and waits for it. What it raises is tried again."""
 

@@ -1,0 +1,110 @@
+"""An application that reads as a consumer group, and what such a group saw on two clusters together."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message
+from confluent_kafka.admin import AdminClient
+
+from kmirror.sandbox import KafkaCluster
+
+Spot = tuple[int, int]
+"""Partition and offset."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one group read, wherever it ran: each record's value, by its place."""
+
+    values: list[bytes] = field(default_factory=list)
+
+    def add(self, messages: Iterable[Message]) -> None:
+        self.values += [value for message in messages if (value := message.value()) is not None]
+
+    def lost(self, expected: Iterable[bytes]) -> list[bytes]:
+        return sorted(set(expected) - set(self.values))
+
+    @property
+    def again(self) -> int:
+        """Records that were read more than once."""
+        return sum(count - 1 for count in Counter(self.values).values())
+
+
+class GroupConsumer:
+    """One member of `group`, reading `topic`; a group that has committed nothing begins at the start.
+
+    `reset` is what it does where the committed offset is out of range; as an "error" that fails the test.
+    """
+
+    def __init__(
+        self, cluster: KafkaCluster, group: str, topic: str, *, protocol: str = "classic", reset: str = "earliest"
+    ) -> None:
+        classic = {"session.timeout.ms": 6000} if protocol == "classic" else {}
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": cluster.bootstrap_servers,
+                "group.id": group,
+                "group.protocol": protocol,
+                "enable.auto.commit": False,
+                "auto.offset.reset": reset,
+                "log_level": 2,
+                **classic,
+            }
+        )
+        self._topic = topic
+        self.read_all: list[Message] = []
+
+    def __enter__(self) -> Self:
+        self._consumer.subscribe([self._topic])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def read(self, count: int, timeout: float = 40) -> list[Message]:
+        """The next `count` records; raises TimeoutError with how many came."""
+        got: list[Message] = []
+        deadline = time.monotonic() + timeout
+        while len(got) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(got)} of {count} records came from {self._topic} within {timeout} s")
+            got += self._take(count - len(got), 0.2)
+        return got
+
+    def read_until_silent(self, silent_s: float = 2.0, timeout: float = 40) -> list[Message]:
+        """All that comes, until the first record has come and then none for a while."""
+        got: list[Message] = []
+        deadline = time.monotonic() + timeout
+        last = None
+        while time.monotonic() < deadline and (last is None or time.monotonic() < last + silent_s):
+            found = self._take(500, 0.2)
+            if found:
+                last = time.monotonic()
+            got += found
+        return got
+
+    def commit(self) -> None:
+        """Commits what was read, and waits for it."""
+        self._consumer.commit(asynchronous=False)
+
+    def _take(self, most: int, wait_s: float) -> list[Message]:
+        got = []
+        for message in self._consumer.consume(most, timeout=wait_s):
+            error = message.error()
+            if error is None:
+                got.append(message)
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+        self.read_all += got
+        return got
+
+
+def committed(cluster: KafkaCluster, group: str, topic: str) -> dict[int, int]:
+    """Committed offsets of a group, by partition."""
+    client = AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 2})
+    found = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(20)
+    places = found.topic_partitions or []
+    return {p.partition: p.offset for p in places if p.topic == topic and p.offset >= 0}
