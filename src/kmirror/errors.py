@@ -9,7 +9,7 @@
   x ClusterError                         a cluster refused, or does not answer
     - Unreachable                        nobody answers at these addresses
     - AuthorizationFailed                the cluster says no
-  x NotReached                  exit 4   a wait ended before what it waited for
+  x NotReached                  exit 4   a wait ended before what it waited for; a lag is over its budget
   x SandboxError                         Java or Kafka could not be fetched or started
 """
 

@@ -155,22 +155,35 @@ def test_an_error_is_shown_where_it_belongs() -> None:
 
 
 def test_lag_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [10_000]
+    clock = [1_700_000_000_000]
     monkeypatch.setattr(copy_module, "now_ms", lambda: clock[0])
     budget = Budget(1000)
     copy = made(budget)
     assert copy.lag_ms() is None
     copy.source_seen(0)
     assert copy.lag_ms() == 0
-    clock[0] = 12_000
+    clock[0] += 2_000
     copy.source_seen(5)
-    assert copy.lag_ms() == 2000  # all was copied at 10,000
-    enqueue(copy, budget, step(0, 5, at=11_500))
+    assert copy.lag_ms() == 2000  # it may have come as soon as the source was asked before
+    enqueue(copy, budget, step(0, 5, at=clock[0] - 500))
     assert copy.lag_ms() == 500
     copy.appender.send(copy.take())
+    assert copy.lag_ms() == 500  # what is on its way is not yet copied
+    clock[0] += 100
+    assert copy.lag_ms() == 600
     sent, _ = copy.appender.settle(0, 0, 0.0)
     copy.copied(sent.step)
     assert copy.lag_ms() == 0
+    clock[0] += 3_600_000  # an hour without a record
+    copy.asked_ms = clock[0] - 500
+    copy.source_seen(5)
+    assert copy.lag_ms() == 0
+    clock[0] += 10
+    copy.asked_ms = clock[0] - 10
+    copy.source_seen(6)
+    assert copy.lag_ms() == 510  # since the question before, whatever the last record's timestamp says
+    clock[0] += 60_000  # the source can't be asked any more
+    assert copy.lag_ms() == 60_510
 
 
 def test_gaps_are_joined_and_filled_from_the_front() -> None:

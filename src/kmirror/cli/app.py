@@ -32,7 +32,7 @@ EXIT_CODES: Final = {
     1: "failed, or at least one of several failed",
     2: "wrong usage",
     3: "a comparison found a difference",
-    4: "not reached within --timeout",
+    4: "not reached within --timeout, or not within --max-lag",
     5: "link run: another runner took the link over",
     130: "interrupted by Ctrl-C",
 }

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kmirror.cli.live_text import since
-from kmirror.cli.options import LinkOpt, OutputOpt, TopicArg, complete_links
+from kmirror.cli.options import Budget, LinkOpt, MaxLagOpt, OutputOpt, TopicArg, WatchOpt, complete_links
 from kmirror.cli.output import Format, Narrow, Row, note, print_rows, rows_of, say
 from kmirror.errors import UsageError
 
@@ -25,13 +25,16 @@ def list_(
         str | None,
         typer.Option("--mirror-status", metavar="STATUS", help="Only those in this state: active, paused, failed..."),
     ] = None,
+    max_lag: MaxLagOpt = None,
     output: OutputOpt = Format.HUMAN,
 ) -> None:
     """List mirror topics, of one link or of all."""
+    from kmirror.ops.lag_budget import require_in_time
     from kmirror.ops.mirror_view import list_mirrors, mirror_state
     from kmirror.state.paths import home
 
-    found = list_mirrors(home(), link, mirror_state(mirror_status) if mirror_status is not None else None)
+    state = mirror_state(mirror_status) if mirror_status is not None else None
+    found = list_mirrors(home(), link, state, max_lag.ms if max_lag else None)
     columns = [
         "link_name",
         "mirror_topic_name",
@@ -48,26 +51,29 @@ def list_(
         warn_idle(name, rows)
     for name in found.silent:
         warn_silent(name, rows)
+    if max_lag:
+        require_in_time(found.late, max_lag.text)
 
 
 def describe(
     topic: TopicArg,
     link: LinkOpt,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it live, until Ctrl-C.")] = False,
+    watch: WatchOpt = False,
+    max_lag: MaxLagOpt = None,
     output: OutputOpt = Format.HUMAN,
 ) -> None:
     """Describe a mirror topic: one row a partition, with its lag in records and in time."""
+    from kmirror.ops.lag_budget import require_in_time
     from kmirror.ops.mirror_view import describe_mirror, watched
     from kmirror.state.paths import home
 
-    if watch and output is not Format.HUMAN:
-        raise UsageError("`--watch` is for people", hint=f"Leave out `--watch`, or `-o {output}`.")
     if watch:
+        for_people(output, max_lag)
         from kmirror.cli.live import watch as show
 
         show(watched(home(), link, topic), topic)
         return
-    found = describe_mirror(home(), link, topic)
+    found = describe_mirror(home(), link, topic, max_lag.ms if max_lag else None)
     columns = [
         "link_name",
         "mirror_topic_name",
@@ -89,6 +95,16 @@ def describe(
         warn_idle(link, rows)
     if found.silent:
         warn_silent(link, rows)
+    if max_lag:
+        require_in_time(found.late, max_lag.text)
+
+
+def for_people(output: Format, max_lag: Budget | None) -> None:
+    """Raises UsageError where a live view is asked for together with what scripts want."""
+    if output is not Format.HUMAN:
+        raise UsageError("`--watch` is for people", hint=f"Leave out `--watch`, or `-o {output}`.")
+    if max_lag:
+        raise UsageError("`--watch` is for people", hint="Leave out `--watch`, or `--max-lag`.")
 
 
 def warn_idle(link: str, rows: Sequence[Row]) -> None:

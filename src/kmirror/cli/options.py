@@ -1,6 +1,7 @@
 """Arguments and options that several verbs share, and how their values complete (from links.toml alone)."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import typer
@@ -18,6 +19,18 @@ def seconds(text: str) -> float:
     if not found:
         raise typer.BadParameter(f'"{text}" is no time: write 30, 30s or 2m')
     return float(found["number"]) * _UNITS[found["unit"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A time as the user wrote it, and in milliseconds."""
+
+    text: str
+    ms: int
+
+
+def budget(text: str) -> Budget:
+    return Budget(text, round(seconds(text) * 1000))
 
 
 def complete_links(incomplete: str) -> list[str]:
@@ -56,6 +69,16 @@ TopicArg = Annotated[
 TopicsArg = Annotated[
     list[str],
     typer.Argument(metavar="TOPIC...", help="Names of the mirror topics.", autocompletion=complete_topics),
+]
+WatchOpt = Annotated[bool, typer.Option("--watch", help="Show it live, until Ctrl-C.")]
+MaxLagOpt = Annotated[
+    Budget | None,
+    typer.Option(
+        "--max-lag",
+        metavar="TIME",
+        parser=budget,
+        help="Exit with 4, and say on stderr why, unless all that is shown is copied within that time: 30s, 5m.",
+    ),
 ]
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Check it and print the same, but change nothing.")]
 ConfigOpt = Annotated[

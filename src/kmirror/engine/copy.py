@@ -8,6 +8,7 @@ from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
 from kmirror.engine.counters import MirrorCounters
+from kmirror.engine.lag import SourceEnds, age_ms
 from kmirror.engine.steps import Append, Fill, Gap, Stop
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
@@ -52,6 +53,7 @@ class PartitionCopy:
         self.ending: Stop | None = None
         self.fetch_bytes = 0
         self.source_end: int | None = None
+        self.asked_ms: int | None = None
         self.fetched_ms: int | None = None
         self.source_trouble: Trouble | None = None
         self.destination_trouble: Trouble | None = None
@@ -62,7 +64,7 @@ class PartitionCopy:
         self._queue_bytes = 0
         self._budget = budget
         self._last_timestamp: int | None = None
-        self._caught_up_ms: int | None = None
+        self._source_ends = SourceEnds()
 
     @property
     def name(self) -> str:
@@ -128,7 +130,6 @@ class PartitionCopy:
             self._queue[0] = Fill(log_end, gap.end - log_end, gap.gap)
         else:
             self._queue.popleft()
-            self._mark_caught_up(log_end)
 
     def drop_queue(self) -> None:
         """Forgets what is fetched and not sent: it is fetched again from the log end."""
@@ -184,11 +185,6 @@ class PartitionCopy:
         self._last_timestamp = step.max_timestamp
         self.in_doubt = False
         self.backoff.reset()
-        self._mark_caught_up(step.end)
-
-    def _mark_caught_up(self, log_end: int) -> None:
-        if self.source_end is not None and log_end >= self.source_end:
-            self._caught_up_ms = now_ms()
 
     @property
     def busy(self) -> bool:
@@ -210,8 +206,8 @@ class PartitionCopy:
         self.source_end = stable_end
         self.fetched_ms = now_ms()
         self.source_trouble = None
-        if self.appender.log_end >= stable_end:
-            self._caught_up_ms = self.fetched_ms
+        asked_ms = self.fetched_ms if self.asked_ms is None else self.asked_ms
+        self._source_ends.add(asked_ms, self.fetched_ms, stable_end, self.appender.log_end)
 
     def in_trouble(self, error: Exception, *, at_source: bool) -> None:
         """Remembers the cause, and since when there is one."""
@@ -224,15 +220,16 @@ class PartitionCopy:
             self.destination_trouble = trouble
 
     def lag_ms(self) -> int | None:
-        """Age of the oldest record not yet copied: by its timestamp, but never more than since all was copied."""
+        """Age of the oldest record not yet copied; 0 when all is that the source showed when it was last asked."""
         if self.source_end is None:
             return None
-        if self.appender.log_end >= self.source_end:
+        log_end = self.appender.log_end
+        if log_end >= self.source_end:
             return 0
-        waiting = self._queue[0] if self._queue else None
-        oldest = waiting.base_timestamp if isinstance(waiting, Append) else self._last_timestamp
-        since = [stamp for stamp in (oldest, self._caught_up_ms) if stamp is not None]
-        return max(0, now_ms() - max(since)) if since else None
+        flying = self.appender.in_flight
+        oldest = flying[0].step if flying else self.next_step()
+        timestamp = oldest.base_timestamp if isinstance(oldest, Append) else self._last_timestamp
+        return age_ms(now_ms(), timestamp, self._source_ends.came_between(log_end))
 
     def status(self, error: MirrorError | None) -> PartitionStatus:
         trouble = self.destination_trouble or self.source_trouble

@@ -8,7 +8,7 @@ from typing import Final
 
 from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.budget import Budget
-from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.opening import fetch_version
 from kmirror.engine.reencode import reencode
 from kmirror.engine.steps import Append, Fill, Reencode, Stop
@@ -111,7 +111,9 @@ class SourceFetcher:
             version = fetch_version(connection)
             asked: dict[tuple[str | bytes, int], tuple[PartitionCopy, int]] = {}
             request = []
+            asked_ms = now_ms()
             for copy in wanted:
+                copy.asked_ms = asked_ms
                 topic = copy.source_topic_id if version >= wire_fetch.BY_ID else copy.source_topic
                 asked[topic, copy.partition] = (copy, copy.generation)
                 most = max(copy.fetch_bytes, self._settings.partition_fetch_bytes)

@@ -7,6 +7,7 @@ from kmirror.errors import UsageError
 from kmirror.model.link import Link
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkStatus
+from kmirror.ops.lag_budget import Late, late_mirrors
 from kmirror.ops.mirror_rows import MirrorRow, PartitionRow, mirror_row, partition_rows
 from kmirror.ops.seen import see
 from kmirror.state.links import LinkStore, mirror_not_found
@@ -16,11 +17,15 @@ from kmirror.state.runtime import RunFiles
 
 @dataclass(frozen=True, slots=True)
 class MirrorList:
-    """`idle` are the links that have something to copy and no runner, `silent` those whose runner says nothing."""
+    """`idle` are the links that have something to copy and no runner, `silent` those whose runner says nothing.
+
+    `late`: of those shown, the mirrors that are over the budget of lag.
+    """
 
     rows: tuple[MirrorRow, ...]
     idle: tuple[str, ...]
     silent: tuple[str, ...]
+    late: tuple[Late, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class MirrorDescription:
     rows: tuple[PartitionRow, ...]
     idle: bool
     silent: bool
+    late: tuple[Late, ...]
 
 
 def mirror_state(text: str) -> MirrorState:
@@ -39,17 +45,24 @@ def mirror_state(text: str) -> MirrorState:
         raise UsageError(f'unknown mirror status "{text}"', hint=f"Choose one of: {known}.") from e
 
 
-def list_mirrors(home: Home, link: str | None, state: MirrorState | None) -> MirrorList:
+def list_mirrors(home: Home, link: str | None, state: MirrorState | None, max_lag_ms: int | None = None) -> MirrorList:
     """Raises NotFound for a link that does not exist."""
     store = LinkStore(home)
     links = store.all().values() if link is None else [store.get(link)]
     seen = [see(home, item) for item in links]
     rows = [mirror_row(s, m) for s in seen for _, m in sorted(s.link.mirrors.items())]
     shown = tuple(row for row in rows if state is None or row.mirror_status == state)
-    return MirrorList(shown, tuple(s.link.name for s in seen if s.idle), tuple(s.link.name for s in seen if s.silent))
+    names = {(row.link_name, row.mirror_topic_name) for row in shown}
+    late = late_mirrors(seen, max_lag_ms)
+    return MirrorList(
+        shown,
+        idle=tuple(s.link.name for s in seen if s.idle),
+        silent=tuple(s.link.name for s in seen if s.silent),
+        late=tuple(m for m in late if (m.link, m.topic) in names),
+    )
 
 
-def describe_mirror(home: Home, link: str, topic: str) -> MirrorDescription:
+def describe_mirror(home: Home, link: str, topic: str, max_lag_ms: int | None = None) -> MirrorDescription:
     """Raises NotFound, StateError where the ledger of gaps is damaged."""
     found = LinkStore(home).get(link)
     if topic not in found.mirrors:
@@ -57,7 +70,7 @@ def describe_mirror(home: Home, link: str, topic: str) -> MirrorDescription:
     seen = see(home, found)
     gaps = [gap for gap in RunFiles(home, link).read_gaps() if gap.topic == topic]
     rows = partition_rows(seen, found.mirrors[topic], gaps)
-    return MirrorDescription(tuple(rows), seen.idle, seen.silent)
+    return MirrorDescription(tuple(rows), seen.idle, seen.silent, late_mirrors([seen], max_lag_ms, topic))
 
 
 def watched(home: Home, link: str, topic: str | None) -> Callable[[], tuple[Link, LinkStatus | None]]:
