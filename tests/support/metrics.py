@@ -2,25 +2,26 @@
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from kmirror.engine.counters import MirrorCounters
+from kmirror.engine.counters import RunCounters
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkState, LinkStatus, MirrorStatus, PartitionState, PartitionStatus
+from kmirror.model.tasks import TaskState, TaskStatus
 from kmirror.process.metrics import exposition
 from kmirror.process.sights import Readings
-from kmirror.wire.cluster import ConnectionCounters
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def full_readings() -> Readings:
     part = PartitionStatus(0, PartitionState.COPYING, 90, 100, 1500, 5000)
-    status = LinkStatus(
-        "east-west", 7, 1000, 9000, LinkState.ACTIVE, mirrors={"t": MirrorStatus("t", MirrorState.ACTIVE, (part,))}
-    )
-    counters = MirrorCounters()
-    counters.refusals["NotEnoughReplicas"] += 1
-    connections = {side: ConnectionCounters() for side in ("source", "destination")}
-    return Readings(status, {"t": counters}, connections, frozenset(), 0, 1)
+    mirrors = {"t": MirrorStatus("t", MirrorState.ACTIVE, (part,))}
+    tasks = {"AclSync": TaskStatus("AclSync", TaskState.ACTIVE, last_success_ms=8000)}
+    status = LinkStatus("east-west", 7, 1000, 9000, LinkState.ACTIVE, mirrors=mirrors, tasks=tasks)
+    counters = RunCounters()
+    counters.mirror("t").refusals["NotEnoughReplicas"] += 1
+    for side in ("source", "destination"):
+        counters.cluster(side)
+    return Readings(status, counters, frozenset(), 0, 1)
 
 
 def names_told() -> set[str]:

@@ -4,9 +4,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from kmirror.engine.counters import MirrorCounters
+from kmirror.engine.counters import MirrorCounters, RunCounters
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkState, LinkStatus, MirrorStatus, PartitionState, PartitionStatus
+from kmirror.model.tasks import TaskState, TaskStatus
 from kmirror.process.metrics import exposition
 from kmirror.process.sights import Readings
 from kmirror.wire.cluster import ConnectionCounters
@@ -19,9 +20,10 @@ def part(number, *, end=90, source=100, lag_ms=1500, fetched_ms=5000):
 
 
 def readings(mirrors=None, *, counters=None, unreachable=()):
-    status = LinkStatus("east-west", 7, 1000, 9000, LinkState.ACTIVE, mirrors=mirrors or {})
+    tasks = {"AclSync": TaskStatus("AclSync", TaskState.IN_ERROR, last_success_ms=8000, runs=3, failures=2, changes=1)}
+    status = LinkStatus("east-west", 7, 1000, 9000, LinkState.ACTIVE, mirrors=mirrors or {}, tasks=tasks)
     connections = {"source": ConnectionCounters(3, 1, 2), "destination": ConnectionCounters()}
-    return Readings(status, counters or {}, connections, frozenset(unreachable), 12, 64)
+    return Readings(status, RunCounters(counters or {}, connections), frozenset(unreachable), 12, 64)
 
 
 def samples(read, accept=OPENMETRICS, **options):
@@ -78,6 +80,12 @@ def test_both_formats_tell_lag_state_and_counters(accept):
         ("connections_opened_total", "source"): 3,
         ("connections_failed_total", "source"): 1,
         ("connections_lost_total", "source"): 2,
+        ("task_state", "IN_ERROR", "AclSync"): 1,
+        ("task_state", "ACTIVE", "AclSync"): 0,
+        ("task_runs_total", "AclSync"): 3,
+        ("task_failures_total", "AclSync"): 2,
+        ("task_changes_total", "AclSync"): 1,
+        ("task_last_success_timestamp_seconds", "AclSync"): 8,
         ("fetch_buffer_used_bytes",): 12,
         ("fetch_buffer_limit_bytes",): 64,
     }

@@ -8,27 +8,34 @@ import sys
 
 import pytest
 
+from kmirror.engine.counters import RunCounters
 from kmirror.errors import StateError
 from kmirror.model.listen import parse_listen
 from kmirror.model.status import LinkState, LinkStatus
 from kmirror.process.metrics_server import MetricsServer
-from kmirror.process.sights import Readings, Sights
+from kmirror.process.sights import Readings
 from support.wait import eventually
 
 
-def readings():
-    return Readings(LinkStatus("l", 1, 0, 0, LinkState.ACTIVE), {}, {}, frozenset(), 0, 1)
+class Fake:
+    """The sights of a runner that has nothing to tell; `alive` and `ready` are what is wrong."""
+
+    def __init__(self):
+        self.alive, self.ready = [], []
+
+    def readings(self):
+        return Readings(LinkStatus("l", 1, 0, 0, LinkState.ACTIVE), RunCounters(), frozenset(), 0, 1)
+
+    def not_alive(self):
+        return self.alive
+
+    def not_ready(self):
+        return self.ready
 
 
 @pytest.fixture
-def wrong():
-    """What /livez and /readyz have to complain of."""
-    return {"alive": [], "ready": []}
-
-
-@pytest.fixture
-def server(wrong):
-    made = MetricsServer("127.0.0.1:0", Sights(readings, lambda: wrong["alive"], lambda: wrong["ready"]))
+def server():
+    made = MetricsServer("127.0.0.1:0", Fake())
     yield made
     made.close()
 
@@ -52,13 +59,14 @@ def test_metrics_in_the_format_that_is_asked_for(server):
     assert get(server, "/metrics/per-partition")[0] == 200
 
 
-def test_health(server, wrong):
+def test_health(server):
+    fake = server.sights
     assert get(server, "/livez")[::2] == (200, "ok\n")
     assert get(server, "/readyz")[::2] == (200, "ok\n")
-    wrong["ready"] = ["source cluster: no answer", "not held"]
+    fake.ready = ["source cluster: no answer", "not held"]
     assert get(server, "/readyz")[::2] == (503, "source cluster: no answer\nnot held\n")
     assert get(server, "/livez")[0] == 200
-    wrong["alive"] = ["stuck"]
+    fake.alive = ["stuck"]
     assert get(server, "/livez")[::2] == (503, "stuck\n")
 
 
@@ -91,11 +99,10 @@ def sent_away(server):
 
 def test_a_fault_is_logged_and_the_next_one_is_answered(server, monkeypatch, caplog):
     monkeypatch.setattr(logging.getLogger("kmirror"), "propagate", True)
-    good = server.sights
-    server.sights = Sights(lambda: 1 // 0, good.not_alive, good.not_ready)
+    server.sights.readings = lambda: 1 // 0
     with pytest.raises(http.client.HTTPException):
         get(server, "/metrics")
-    server.sights = good
+    del server.sights.readings
     assert get(server, "/metrics")[0] == 200
     assert "ZeroDivisionError" in caplog.text
 

@@ -16,7 +16,7 @@ def documented() -> set[str]:
             continue
         first, *others = re.findall(r"`([a-z_]+)`", line.split("|")[1])
         names.add(first)
-        stem = re.sub(r"_(opened_total|records_total|lag_records)$", "", first)
+        stem = re.sub(r"_(opened_total|records_total|runs_total|lag_records)$", "", first)
         names |= {other if other.startswith("kmirror_") else stem + other for other in others}
     return names
 

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from kmirror.wire.cluster import ConnectionCounters
+
 
 @dataclass(slots=True, eq=False)
 class MirrorCounters:
@@ -22,3 +24,17 @@ class MirrorCounters:
     """Batches that the destination did not take, by Kafka's name of the error."""
     retries: Counter[str] = field(default_factory=Counter)
     """Requests that failed and are made again, by cluster (`source`, `destination`)."""
+
+
+@dataclass(slots=True, eq=False)
+class RunCounters:
+    """Of a whole run: it outlives the engines of that run, each of which goes on counting."""
+
+    mirrors: dict[str, MirrorCounters] = field(default_factory=dict)
+    connections: dict[str, ConnectionCounters] = field(default_factory=dict)
+
+    def mirror(self, topic: str) -> MirrorCounters:
+        return self.mirrors.setdefault(topic, MirrorCounters())
+
+    def cluster(self, role: str) -> ConnectionCounters:
+        return self.connections.setdefault(role, ConnectionCounters())

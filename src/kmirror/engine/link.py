@@ -13,7 +13,7 @@ from typing import Any, Final
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import now_ms
-from kmirror.engine.counters import MirrorCounters
+from kmirror.engine.counters import RunCounters
 from kmirror.engine.flow import Above, Flow
 from kmirror.engine.identity import Identity
 from kmirror.engine.metadata import MetadataLoop
@@ -28,7 +28,7 @@ from kmirror.model.mirror import MirrorError
 from kmirror.model.settings import LinkSettings
 from kmirror.model.states import LIVE, Event, MirrorState
 from kmirror.model.status import MirrorStatus, Trouble
-from kmirror.wire.cluster import Cluster, ConnectionCounters
+from kmirror.wire.cluster import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,22 @@ _TICK_S: Final = 0.05
 class LinkEngine:
     """`apply` tells what is wanted, `run` does it until `stop`; `mirrors` and the troubles are there to be shown."""
 
-    def __init__(self, link: Link, settings: LinkSettings, recorder: Recorder) -> None:
+    def __init__(
+        self, link: Link, settings: LinkSettings, recorder: Recorder, counters: RunCounters | None = None
+    ) -> None:
+        self._counters = counters or RunCounters()
         self._settings = settings
         self._recorder = recorder
         self.budget = Budget(settings.fetch_buffer_bytes)
-        self.counters: dict[str, MirrorCounters] = {}
-        self._source = Cluster(link.source_bootstrap, "source", link.source_cluster_id)
-        self._destination = Cluster(link.destination_bootstrap, "destination", link.destination_cluster_id)
+        self._source = Cluster(
+            link.source_bootstrap, "source", link.source_cluster_id, self._counters.cluster("source")
+        )
+        self._destination = Cluster(
+            link.destination_bootstrap,
+            "destination",
+            link.destination_cluster_id,
+            self._counters.cluster("destination"),
+        )
         self.identity = Identity(self._destination, link.transactional_id)
         self.tenure = Tenure(self.identity, self._on_held, self._close_all)
         age = settings.metadata_max_age_s
@@ -85,9 +94,7 @@ class LinkEngine:
                 found.halt()  # over, its topic deleted, and made anew: nothing of the old copy holds for it
                 found = None
             if found is None:
-                found = self.mirrors[topic] = MirrorCopy(
-                    mirror, self.budget, self.counters.setdefault(topic, MirrorCounters())
-                )
+                found = self.mirrors[topic] = MirrorCopy(mirror, self.budget, self._counters.mirror(topic))
             else:
                 found.update(mirror)
             self._reconcile(found)
@@ -280,11 +287,6 @@ class LinkEngine:
             else:
                 mirror.trouble = None
                 return
-
-    @property
-    def connections(self) -> dict[str, ConnectionCounters]:
-        """By cluster."""
-        return {cluster.role: cluster.counters for cluster in (self._source, self._destination)}
 
     def status(self) -> dict[str, MirrorStatus]:
         """Each mirror as it stands; called once a second."""

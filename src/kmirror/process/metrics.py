@@ -18,6 +18,7 @@ from kmirror import __version__
 from kmirror.engine.counters import MirrorCounters
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkState, MirrorStatus, PartitionState, PartitionStatus
+from kmirror.model.tasks import TaskState, TaskStatus
 from kmirror.process.sights import Readings
 
 _MIRROR_GAUGES: Final[tuple[tuple[str, str, Callable[[MirrorStatus], float | None]], ...]] = (
@@ -39,6 +40,12 @@ _MIRROR_COUNTERS: Final[tuple[tuple[str, str, Callable[[MirrorCounters], int]], 
     ("filled_offsets", "Offsets without a visible record, taken by markers at the destination.", lambda c: c.fills),
     ("lost_offsets", "Offsets that retention removed at the source before they were copied.", lambda c: c.lost),
     ("reopenings", "Partitions opened anew: after a refusal, a broken connection, a pause.", lambda c: c.reopenings),
+)
+
+_TASK_COUNTERS: Final[tuple[tuple[str, str, Callable[[TaskStatus], int]], ...]] = (
+    ("runs", "Runs of the task.", lambda t: t.runs),
+    ("failures", "Runs of the task that could not do all they had to.", lambda t: t.failures),
+    ("changes", "Changes that the task made at the destination.", lambda t: t.changes),
 )
 
 _PARTITION_GAUGES: Final[tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...]] = (
@@ -74,6 +81,7 @@ class LinkCollector(Collector):
         yield from self._of_clusters()
         yield from self._of_mirrors()
         yield from self._of_counters()
+        yield from self._of_tasks()
         yield from ProcessCollector(registry=None).collect()
 
     def _gauge(self, name: str, told: str, label: str, values: Iterable[tuple[str, float]]) -> Metric:
@@ -114,7 +122,7 @@ class LinkCollector(Collector):
             ("lost", "Connections that broke, counted when they would be used again."),
         ):
             family = CounterMetricFamily(f"kmirror_connections_{name}", told, labels=["link", "cluster"])
-            for cluster, counters in read.connections.items():
+            for cluster, counters in list(read.counters.connections.items()):
                 family.add_metric([self._link, cluster], getattr(counters, name))
             yield family
 
@@ -137,7 +145,7 @@ class LinkCollector(Collector):
 
     def _of_counters(self) -> Iterator[Metric]:
         # Copies: the event loop goes on meanwhile, and may add a topic or a kind of refusal.
-        mirrors = list(self._readings.mirrors.items())
+        mirrors = list(self._readings.counters.mirrors.items())
         for name, told, value in _MIRROR_COUNTERS:
             family = CounterMetricFamily(f"kmirror_mirror_{name}", told, labels=["link", "topic"])
             for topic, counters in mirrors:
@@ -155,6 +163,24 @@ class LinkCollector(Collector):
             for cluster in _CLUSTERS:
                 family.add_metric([self._link, topic, cluster], counters.retries[cluster])
         yield family
+
+    def _of_tasks(self) -> Iterator[Metric]:
+        tasks = self._readings.status.tasks
+        told = "State of the task: 1 for the one it is in."
+        family = GaugeMetricFamily("kmirror_task_state", told, labels=["link", "task", "state"])
+        for name, task in tasks.items():
+            for state in TaskState:
+                family.add_metric([self._link, name, state], state is task.state)
+        yield family
+        for metric, counted, value in _TASK_COUNTERS:
+            counters = CounterMetricFamily(f"kmirror_task_{metric}", counted, labels=["link", "task"])
+            for name, task in tasks.items():
+                counters.add_metric([self._link, name], value(task))
+            yield counters
+        told = "When a run of the task last did all it had to."
+        known = ((name, _seconds(task.last_success_ms)) for name, task in tasks.items())
+        values = ((name, time) for name, time in known if time is not None)
+        yield self._gauge("task_last_success_timestamp_seconds", told, "task", values)
 
     def _of_partitions(self) -> Iterator[Metric]:
         for name, told, value in _PARTITION_GAUGES:

@@ -5,12 +5,12 @@ import contextlib
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kmirror.engine.copy import now_ms
+from kmirror.engine.counters import RunCounters
 from kmirror.engine.identity import Superseded
 from kmirror.engine.link import LinkEngine
 from kmirror.errors import KmirrorError, NotFound, StateError
@@ -20,7 +20,7 @@ from kmirror.model.status import LinkState, LinkStatus, Trouble
 from kmirror.process.control import ControlServer
 from kmirror.process.logs import start_logging
 from kmirror.process.recording import LinkRecorder
-from kmirror.process.sights import Readings, Sights
+from kmirror.process.sights import RunnerSights
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 EXIT_SUPERSEDED: Final = 5
 """Another runner has this link: a supervisor must not start us again (RestartPreventExitStatus=5)."""
 _STATUS_S: Final = 1.0
-_STUCK_S: Final = 30.0  # without a look at itself the event loop is taken for stuck
 _LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
 
 
@@ -88,16 +87,17 @@ class _Runner:
         self._growth = PartitionGrowth()
         self._tasks = TaskScheduler(all_tasks(), self._env, self._link, ready=lambda: self._engine.tenure.held)
         self._renewing = False
+        self._counters = RunCounters()
         self._engine = self._new_engine()
         self._control = ControlServer(files.socket, self._status, self._reload.set)
-        self._metrics_address = metrics_address or self._link.configs.get("metrics.address")
+        self._sights = RunnerSights(lambda: self._engine, self._status, self._counters)
+        self._metrics_option = metrics_address
+        self._metrics_at: str | None = None
         self._metrics: MetricsServer | None = None
-        self._last = self._status()
-        self._looked_s = time.monotonic()
 
     def _new_engine(self) -> LinkEngine:
         recorder = LinkRecorder(self._env, self._growth, self._tasks, self._reload.set)
-        return LinkEngine(self._link, self._settings, recorder)
+        return LinkEngine(self._link, self._settings, recorder, self._counters)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -190,6 +190,10 @@ class _Runner:
         elif not self._renewing:
             self._engine.apply(link.mirrors, paused=link.paused)
         self._tasks.apply(link)
+        try:
+            self._serve_metrics()
+        except StateError as e:  # the copying goes on, whoever has the port
+            log.error("%s", e.message)  # noqa: TRY400  # as above
 
     @staticmethod
     def _note_changes(before: Link, after: Link) -> None:
@@ -206,8 +210,7 @@ class _Runner:
             self._write_status()
 
     def _write_status(self) -> None:
-        status = self._last = self._status()
-        self._looked_s = time.monotonic()
+        status = self._sights.look()
         try:
             self._files.write_status(status)
         except (OSError, KmirrorError) as e:
@@ -235,41 +238,16 @@ class _Runner:
             return LinkState.PAUSED
         return LinkState.UNAVAILABLE if trouble else LinkState.ACTIVE
 
-    # --- what is told to monitoring, from threads of its own
-
     def _serve_metrics(self) -> None:
-        if not self._metrics_address:
+        """Where the option says, else where the link says now. Raises StateError where that can't be."""
+        wanted = self._metrics_option or self._link.configs.get("metrics.address") or None
+        if wanted == self._metrics_at:
             return
-        from kmirror.process.metrics_server import MetricsServer  # megabytes that few runners need
+        if self._metrics:
+            self._metrics.close()
+        self._metrics, self._metrics_at = None, wanted
+        if wanted:
+            from kmirror.process.metrics_server import MetricsServer  # megabytes that few runners need
 
-        sights = Sights(self._readings, self._not_alive, self._not_ready)
-        self._metrics = MetricsServer(self._metrics_address, sights)
-        log.info("metrics and health at http://%s/", self._metrics.address)
-
-    def _readings(self) -> Readings:
-        engine = self._engine
-        return Readings(
-            status=self._last,
-            mirrors=engine.counters,
-            connections=engine.connections,
-            unreachable=frozenset(side for side, _ in self._unreachable()),
-            buffer_held=engine.budget.held,
-            buffer_limit=engine.budget.limit,
-        )
-
-    def _unreachable(self) -> list[tuple[str, str]]:
-        """(which cluster, why)."""
-        engine = self._engine
-        sides = (("source", engine.source_metadata), ("destination", engine.destination_metadata))
-        troubles = [(side, loop.trouble) for side, loop in sides]
-        return [(side, trouble.message) for side, trouble in troubles if trouble]
-
-    def _not_alive(self) -> list[str]:
-        silent = time.monotonic() - self._looked_s
-        return [f"the event loop is stuck for {silent:.0f} s"] if silent > _STUCK_S else []
-
-    def _not_ready(self) -> list[str]:
-        wrong = self._not_alive() + [message for _, message in self._unreachable()]
-        if not self._engine.tenure.held:
-            wrong.append("the link is not held yet, or another runner has it")
-        return wrong
+            self._metrics = MetricsServer(wanted, self._sights)
+            log.info("metrics and health at http://%s/", self._metrics.address)

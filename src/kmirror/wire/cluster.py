@@ -38,11 +38,13 @@ class ConnectionCounters:
 class Cluster:
     """Metadata of the topics that are wanted, and the connections. Not thread-safe: it lives in one event loop."""
 
-    def __init__(self, bootstrap: str, role: str, cluster_id: str = "") -> None:
+    def __init__(
+        self, bootstrap: str, role: str, cluster_id: str = "", counters: ConnectionCounters | None = None
+    ) -> None:
         self.role = role
         self.cluster_id = cluster_id
         self.topics: Mapping[str, TopicMetadata] = {}
-        self.counters = ConnectionCounters()
+        self.counters = counters or ConnectionCounters()
         self._bootstrap = parse_bootstrap(bootstrap)
         self._brokers: Mapping[int, tuple[str, int]] = {}
         self._connections: dict[tuple[int, str], Connection] = {}
