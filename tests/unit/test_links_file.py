@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kmirror.errors import NotFound, StateError
 from kmirror.model.link import GapFill, Link
-from kmirror.model.mirror import Mirror, MirrorError, StopRequest
+from kmirror.model.mirror import Mirror, MirrorError, Restore, StopRequest
 from kmirror.model.states import RECORDED, Event, MirrorState
 from kmirror.state.links import LinkStore, parse_links, render_links
 from kmirror.state.paths import Home
@@ -23,6 +23,7 @@ TIMES = st.integers(0, 2**62)
 
 ERRORS = st.builds(MirrorError, TEXT, TEXT, st.none() | st.integers(0, 2**31), st.none() | TIMES)
 STOPS = st.builds(StopRequest, st.sampled_from([Event.PROMOTE, Event.FAILOVER]), st.lists(TIMES, max_size=3).map(tuple))
+OFFSETS = st.lists(TIMES, max_size=3).map(tuple)
 MIRRORS = st.builds(
     Mirror,
     topic=NAMES,
@@ -35,6 +36,9 @@ MIRRORS = st.builds(
     error=st.none() | ERRORS,
     stop=st.none() | STOPS,
     held_back=st.dictionaries(TEXT, TEXT, max_size=2),
+    reverse_link=NAMES | st.just(""),
+    adopted_ends=OFFSETS,
+    restore=st.none() | st.builds(Restore, TEXT, st.integers(1, 9), st.dictionaries(TEXT, TEXT), OFFSETS, TEXT),
 )
 LINKS = st.builds(
     Link,

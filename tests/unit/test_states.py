@@ -1,5 +1,7 @@
 """The table of mirror states, tested whole, and how a mirror moves along it."""
 
+from dataclasses import replace
+
 import pytest
 
 from kmirror.model.mirror import Mirror, MirrorError, StopRequest
@@ -7,15 +9,29 @@ from kmirror.model.states import LIVE, RECORDED, TRANSITIONS, Event, MirrorState
 
 S = MirrorState
 TABLE = """
-state            pause   resume  promote          failover         stopped  failed
-ACTIVE           PAUSED  ACTIVE  PENDING_STOPPED  PENDING_STOPPED  -        FAILED
-PAUSED           PAUSED  ACTIVE  PENDING_STOPPED  PENDING_STOPPED  -        FAILED
-PENDING_STOPPED  -       -       PENDING_STOPPED  PENDING_STOPPED  STOPPED  FAILED
-STOPPED          -       -       -                -                -        -
-FAILED           -       -       -                PENDING_STOPPED  -        -
+state                      pause   resume  promote          failover         stopped  failed
+ACTIVE                     PAUSED  ACTIVE  PENDING_STOPPED  PENDING_STOPPED  -        FAILED
+PAUSED                     PAUSED  ACTIVE  PENDING_STOPPED  PENDING_STOPPED  -        FAILED
+PENDING_SYNCHRONIZE        -       ACTIVE  PENDING_STOPPED  PENDING_STOPPED  -        FAILED
+PENDING_STOPPED            -       -       PENDING_STOPPED  PENDING_STOPPED  STOPPED  FAILED
+STOPPED                    -       -       -                -                -        -
+FAILED                     -       -       -                PENDING_STOPPED  -        -
+PENDING_MIRROR             -       -       -                PENDING_STOPPED  -        -
+PENDING_SETUP_FOR_RESTORE  -       -       -                PENDING_STOPPED  -        -
+PENDING_RESTORE            -       -       -                -                -        -
 """
-EVENTS, *ROWS = (line.split() for line in TABLE.split("\n") if line)
-EXPECTED = {(row[0], event): cell for row in ROWS for event, cell in zip(EVENTS[1:], row[1:], strict=True)}
+TABLE_OF_SWAPS = """
+state                      reverse              start   hold    restore
+ACTIVE                     PENDING_SYNCHRONIZE  -       -       -
+PENDING_SYNCHRONIZE        PENDING_SYNCHRONIZE  -       -       -
+PENDING_MIRROR             -                    ACTIVE  PAUSED  -
+PENDING_SETUP_FOR_RESTORE  -                    ACTIVE  -       PENDING_RESTORE
+PENDING_RESTORE            -                    ACTIVE  -       PENDING_RESTORE
+"""
+EXPECTED = {}
+for table in (TABLE, TABLE_OF_SWAPS):
+    events, *rows = (line.split() for line in table.split("\n") if line)
+    EXPECTED |= {(row[0], event): cell for row in rows for event, cell in zip(events[1:], row[1:], strict=True)}
 
 
 @pytest.mark.parametrize("event", Event)
@@ -60,6 +76,15 @@ def test_targets_stay_while_the_mirror_is_stopping() -> None:
     assert promoted.moved(Event.FAILOVER, 300, stop=failover).stop == failover
     assert promoted.moved(Event.STOPPED, 300).stop is None
     assert promoted.moved(Event.FAILED, 300).stop is None
+
+
+def test_a_reversal_is_remembered_through_its_own_steps_alone() -> None:
+    draining = replace(mirror(S.ACTIVE).moved(Event.REVERSE, 200), reverse_link="back")
+    stopping = draining.moved(Event.PROMOTE, 300, stop=StopRequest(Event.PROMOTE, (1,)))
+    assert stopping.moved(Event.STOPPED, 400).reverse_link == "back"
+    assert draining.moved(Event.RESUME, 300).reverse_link == ""
+    assert draining.moved(Event.FAILED, 300).reverse_link == ""
+    assert stopping.moved(Event.FAILOVER, 400, stop=StopRequest(Event.FAILOVER)).reverse_link == ""
 
 
 def test_an_error_lasts_as_long_as_the_failure() -> None:

@@ -21,10 +21,10 @@ def view(data: bytes) -> memoryview:
     return memoryview(bytearray(data))
 
 
-def compare_tail(destination: memoryview, source: list[memoryview]) -> Difference | None:
+def compare_tail(destination: memoryview, source: list[memoryview], adopted_end: int = 0) -> Difference | None:
     """One batch of the destination against these of the source."""
     steps = list(translate(memoryview(b"".join(source)), min(map(wire.base_offset, source), default=0)))
-    return compare_batches([destination], SourceView(source, steps))
+    return compare_batches([destination], SourceView(source, steps), adopted_end)
 
 
 def mirrored(data: bytes, base: int) -> memoryview:
@@ -76,6 +76,16 @@ def test_a_record_where_the_source_has_a_marker_is_foreign() -> None:
     found = compare_tail(mirrored(dense(7, 1), 7), [view(dense(5, 2)), view(marker(7, 3, commit=True))])
     assert found is not None
     assert found.offset == 7
+
+
+def test_an_aborted_record_of_an_adopted_log_is_its_own() -> None:
+    aborted = view(batch(10, RECORDS, attributes=TRANSACTIONAL))
+    theirs = [view(marker(offset, 42, commit=False)) for offset in range(10, 14)]
+    assert compare_tail(aborted, theirs, adopted_end=14) is None
+    assert compare_tail(aborted, theirs, adopted_end=10) == Difference(10, "a record where the source shows none")
+    assert compare_tail(view(batch(10, RECORDS)), theirs, adopted_end=14) is not None
+    committed = [view(batch(10, [replace(RECORDS[0], value=b"another"), *RECORDS[1:]]))]
+    assert compare_tail(aborted, committed, adopted_end=14) == Difference(10, "another value")
 
 
 def test_a_marker_where_the_source_has_a_record_is_foreign() -> None:

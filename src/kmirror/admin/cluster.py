@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
 
 from kmirror import __version__
 from kmirror.admin.failures import PASSING, error_of, translated
-from kmirror.errors import AuthorizationFailed, KmirrorError, NotFound
+from kmirror.errors import AuthorizationFailed, KmirrorError, NotFound, NotReached
 
 TIMEOUT_S: Final = 10.0
 """Of any call: people wait for the answer, and a cluster that needs longer is in trouble."""
@@ -161,6 +161,20 @@ class ClusterAdmin:
             f'create topic "{topic}"',
             lambda left_s: _only(self._client.create_topics([new], request_timeout=left_s)).result(),
         )
+
+    def delete_topic(self, topic: str) -> None:
+        """Returns when no broker that is asked knows it any more; raises NotFound, NotReached where that takes long."""
+        self._call(
+            f'delete topic "{topic}"',
+            lambda left_s: _only(
+                self._client.delete_topics([topic], operation_timeout=left_s, request_timeout=left_s)
+            ).result(),
+        )
+        deadline = time.monotonic() + self._timeout_s
+        while self.find_topic(topic) is not None:
+            if time.monotonic() > deadline:
+                raise NotReached(f'topic "{topic}" is still there {self._timeout_s:g} s after it was deleted')
+            time.sleep(_PAUSE_S)
 
     def grow_topic(self, topic: str, partitions: int) -> None:
         """Adds partitions up to this number of them."""

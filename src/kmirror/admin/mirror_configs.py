@@ -14,7 +14,7 @@ from kmirror.errors import UsageError
 from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
 _MAX_LONG: Final = str(2**63 - 1)
-_FIXED: Final = MappingProxyType(
+FIXED: Final = MappingProxyType(
     {
         "compression.type": "producer",  # anything else has the broker compress every batch anew
         "message.timestamp.type": "CreateTime",  # LogAppendTime would overwrite the records' timestamps
@@ -22,12 +22,13 @@ _FIXED: Final = MappingProxyType(
         "message.timestamp.after.max.ms": _MAX_LONG,
     }
 )
+"""Every mirror topic has these set, as its own."""
 _SIZE: Final = "max.message.bytes"
 _SIZE_DEFAULT: Final = 1048588  # Kafka's: batches that are older than the source's present limit may have this size
 _OWN: Final = "min.insync.replicas"
 """Depends on the replication factor, which each cluster chooses for itself: copied only where the topic says it."""
 
-OVERRIDDEN: Final = frozenset({*_FIXED, _SIZE})
+OVERRIDDEN: Final = frozenset({*FIXED, _SIZE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def mirror_configs(source: Mapping[str, TopicConfig], chosen: Mapping[str, str])
             )
     copied = {k: c.value for k, c in source.items() if k in ALWAYS | OPTIONAL and _is_copied(k, c)}
     size = source.get(_SIZE)
-    overrides = {**_FIXED, _SIZE: str(max(int(size.value) if size else 0, _SIZE_DEFAULT))}
+    overrides = {**FIXED, _SIZE: str(max(int(size.value) if size else 0, _SIZE_DEFAULT))}
     held_back = {k: copied.get(k, "") for k, v in overrides.items() if copied.get(k) != v}
     return MirrorConfigs({**copied, **chosen, **overrides}, held_back)
 

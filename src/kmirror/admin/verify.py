@@ -38,9 +38,9 @@ Place = tuple[int, Shown]
 def compare_consumed(source: str, destination: str, plan: TopicPlan, watcher: Watcher) -> None:
     """Compares all that `plan` names. Blocks; raises ClusterError, NotReached where that can't be done."""
     readers = (
-        _Reader(source, plan.source_topic, "read_committed", watcher),
-        _Reader(destination, plan.topic, "read_committed", watcher),
-        _Reader(destination, plan.topic, "read_uncommitted", watcher),
+        Reader(source, plan.source_topic, "read_committed", watcher),
+        Reader(destination, plan.topic, "read_committed", watcher),
+        Reader(destination, plan.topic, "read_uncommitted", watcher),
     )
     try:
         for partition in plan.partitions:
@@ -58,7 +58,7 @@ def compare_consumed(source: str, destination: str, plan: TopicPlan, watcher: Wa
 
 
 def _compare_span(
-    readers: tuple["_Reader", "_Reader", "_Reader"],
+    readers: tuple["Reader", "Reader", "Reader"],
     plan: PartitionPlan,
     span: range,
     watcher: Watcher,
@@ -124,7 +124,7 @@ def times_around(
 
     `bounds` are the log's start and end. Blocks; raises ClusterError, NotReached.
     """
-    reader = _Reader(bootstrap, topic, "read_uncommitted", None)
+    reader = Reader(bootstrap, topic, "read_uncommitted", None)
     try:
         near = range(max(bounds.start, gap.start - _NEAR), min(gap.start, bounds.stop))
         before = [shown.timestamp for _, shown in reader.read(partition, near)]
@@ -135,7 +135,9 @@ def times_around(
     return before[-1] if before else None, first
 
 
-class _Reader:
+class Reader:
+    """A plain consumer of one topic, which reads spans of its partitions at one isolation level."""
+
     def __init__(self, bootstrap: str, topic: str, isolation: str, watcher: Watcher | None) -> None:
         self._topic = topic
         self._where = f'topic "{topic}" at {bootstrap}'

@@ -17,6 +17,8 @@ from kmirror.cli import (
     link_task,
     mirror_create,
     mirror_groups,
+    mirror_restore,
+    mirror_reverse,
     mirror_show,
     mirror_verbs,
     mirror_verify,
@@ -24,6 +26,7 @@ from kmirror.cli import (
 from kmirror.cli import status as status_page
 from kmirror.cli.demo import demo
 from kmirror.cli.failures import report, report_bug, write_traceback
+from kmirror.cli.records import records_app
 from kmirror.cli.sandbox import sandbox_app
 from kmirror.errors import KmirrorError
 
@@ -68,10 +71,13 @@ mirror_create.register(mirror_app)
 mirror_show.register(mirror_app)
 mirror_verbs.register(mirror_app)
 mirror_groups.register(mirror_app)
+mirror_reverse.register(mirror_app)
+mirror_restore.register(mirror_app)
 mirror_verify.register(mirror_app)
 status_page.register(app)
 gaps_page.register(app)
 app.command("demo")(demo)
+app.add_typer(records_app, name="records")
 app.add_typer(sandbox_app, name="sandbox")
 
 

@@ -1,13 +1,12 @@
 """`kmirror link delete`."""
 
-import sys
 from typing import Annotated
 
 import typer
 
+from kmirror.cli.confirm import confirmed
 from kmirror.cli.options import OutputOpt, complete_links
 from kmirror.cli.output import Format, print_document, say
-from kmirror.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -34,23 +33,10 @@ def delete(
     check_deletable(home(), names, force=force)
     noun = "cluster links" if len(names) > 1 else "cluster link"
     quoted = " and ".join(f'"{name}"' for name in names)
-    if not force and not _confirmed(f"Are you sure you want to delete {noun} {quoted}?"):
+    if not force and not confirmed(f"Are you sure you want to delete {noun} {quoted}?", "deleting a link"):
         return
     delete_links(home(), names, force=force)
     if output is Format.HUMAN:
         say(f"Deleted {noun} {quoted}.")
     else:
         print_document([{"link_name": name} for name in names], output)
-
-
-def _confirmed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("deleting a link needs a confirmation", hint="Add `--force` to delete without being asked.")
-    while True:
-        sys.stderr.write(f"{question} (y/n): ")
-        sys.stderr.flush()
-        answer = sys.stdin.readline()
-        if answer.strip().lower() in {"y", "yes"}:
-            return True
-        if not answer or answer.strip().lower() in {"n", "no"}:
-            return False

@@ -53,6 +53,15 @@ def throughput(bytes_per_s: float) -> str:
     return f"{bytes_per_s / 1e3:.1f} kB/s" if 0 < bytes_per_s < 1e5 else f"{bytes_per_s / 1e6:,.1f} MB/s"
 
 
+def byte_count(size: float) -> str:
+    """`850 B`, `12.3 kB`, `4.0 MB`, `1.2 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:,.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
 def sparkline(values: Sequence[float], width: int, *, ascii_only: bool = False) -> str:
     """The last `width` values, from nothing to their highest; zero always looks like zero."""
     blocks = _ASCII_BLOCKS if ascii_only else _BLOCKS

@@ -3,27 +3,17 @@
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kmirror.cli.options import DryRunOpt, LinkOpt, OutputOpt, TopicsArg, seconds
-from kmirror.cli.output import Format, Narrow, note, print_rows, rows_of, say
-from kmirror.errors import KmirrorError, NotReached
+from kmirror.cli.outcomes import end, show
+from kmirror.cli.output import Format, note, say
 
 if TYPE_CHECKING:  # ops stay unimported until a verb runs; Typer sees none of these
     from kmirror.ops.mirror_stop import Begun
     from kmirror.ops.verb_rows import TopicOutcome
-
-_COLUMNS: Final = (
-    "mirror_topic_name",
-    "partition",
-    "partition_mirror_lag",
-    "last_source_fetch_offset",
-    "error_message",
-    "error_code",
-)
-_NARROW: Final = Narrow(once=("mirror_topic_name",), spared=("error_code",))
 
 TimeoutOpt = Annotated[
     float, typer.Option("--timeout", metavar="TIME", help="How long to wait: 30s, 2m.", parser=seconds)
@@ -54,8 +44,8 @@ def pause(
     outcomes = pause_mirrors(home(), link, topics, dry_run=dry_run)
     if wait and not dry_run:
         outcomes = await_state(home(), link, outcomes, MirrorState.PAUSED, timeout)
-    _show(outcomes, output)
-    _end(outcomes, "pause", dry_run=dry_run)
+    show(outcomes, output)
+    end(outcomes, "pause", dry_run=dry_run)
 
 
 def resume(
@@ -75,8 +65,8 @@ def resume(
     outcomes = resume_mirrors(home(), link, topics, dry_run=dry_run)
     if wait and not dry_run:
         outcomes = await_state(home(), link, outcomes, MirrorState.ACTIVE, timeout)
-    _show(outcomes, output)
-    _end(outcomes, "resume", dry_run=dry_run)
+    show(outcomes, output)
+    end(outcomes, "resume", dry_run=dry_run)
 
 
 def promote(
@@ -99,15 +89,15 @@ def promote(
     begun = begin_promote(home(), link, topics, dry_run=dry_run)
     outcomes: Sequence[TopicOutcome] = begun.outcomes
     if output is Format.HUMAN:
-        _show(outcomes, output)
+        show(outcomes, output)
     if wait and not dry_run:
         _say_waiting(begun)
         outcomes = count_left_behind(home(), link, await_stopped(home(), link, begun, timeout))
     if output is not Format.HUMAN:
-        _show(outcomes, output)
+        show(outcomes, output)
     elif wait and not dry_run:
         _say_promoted(outcomes)
-    _end(outcomes, "promote", dry_run=dry_run)
+    end(outcomes, "promote", dry_run=dry_run)
 
 
 def failover(
@@ -129,21 +119,17 @@ def failover(
     begun = begin_failover(home(), link, topics, dry_run=dry_run)
     outcomes: Sequence[TopicOutcome] = begun.outcomes
     if output is Format.HUMAN:
-        _show(outcomes, output)
+        show(outcomes, output)
         _say_not_copied(begun)
     if wait and not dry_run:
         outcomes = await_stopped(home(), link, begun, timeout)
     if output is not Format.HUMAN:
-        _show(outcomes, output)
+        show(outcomes, output)
     elif wait and not dry_run:
         for outcome in outcomes:
             if outcome.error is None:
                 say(f'Mirror topic "{outcome.topic}" is STOPPED.')
-    _end(outcomes, "failover", dry_run=dry_run)
-
-
-def _show(outcomes: Sequence["TopicOutcome"], output: Format) -> None:
-    print_rows(rows_of([row for outcome in outcomes for row in outcome.rows]), _COLUMNS, output, _NARROW)
+    end(outcomes, "failover", dry_run=dry_run)
 
 
 def _say_waiting(begun: "Begun") -> None:
@@ -185,16 +171,3 @@ def _say_not_copied(begun: "Begun") -> None:
 
 def _clock(ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
-
-
-def _end(outcomes: Sequence["TopicOutcome"], verb: str, *, dry_run: bool) -> None:
-    """Raises what went wrong, once for all topics: 4 where all that failed were only late."""
-    errors = [o.error for o in outcomes if o.error]
-    if dry_run and not errors:
-        note("Dry run: nothing was changed.")
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        kind = NotReached if all(isinstance(e, NotReached) for e in errors) else KmirrorError
-        hints = dict.fromkeys(e.hint for e in errors if e.hint)
-        raise kind(f"failed to {verb} {len(errors)} of {len(outcomes)} mirror topics", hint="\n".join(hints) or None)

@@ -38,6 +38,7 @@ class PartitionCopy:
         self.source_topic = mirror.source_topic
         self.source_topic_id = topic_id_bytes(mirror.source_topic_id)
         self.partition = partition
+        self.adopted_end = mirror.adopted_ends[partition] if partition < len(mirror.adopted_ends) else 0
         self.appender = Appender()
         self.is_open = False
         self.bridging = False

@@ -24,9 +24,9 @@ from kmirror.engine.tenure import Tenure
 from kmirror.engine.transactions import Transactions
 from kmirror.errors import ClusterError, KmirrorError
 from kmirror.model.link import Link
-from kmirror.model.mirror import MirrorError
+from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.settings import LinkSettings
-from kmirror.model.states import LIVE, Event, MirrorState
+from kmirror.model.states import LIVE, RECORDED, Event, MirrorState
 from kmirror.model.status import MirrorStatus, Trouble
 from kmirror.wire.cluster import Cluster
 
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _DRAIN_S: Final = 8.0
 _GONE_AFTER_S: Final = 300.0  # cluster.link.retry.timeout.ms
 _TICK_S: Final = 0.05
+_IDLE: Final = RECORDED - LIVE - {MirrorState.PAUSED, MirrorState.FAILED}
+"""Over, or not yet set up: what begins after that begins anew."""
 
 
 class LinkEngine:
@@ -90,8 +92,8 @@ class LinkEngine:
             self.mirrors.pop(topic).halt()
         for topic, mirror in mirrors.items():
             found = self.mirrors.get(topic)
-            if found and found.mirror.destination_topic_id != mirror.destination_topic_id:
-                found.halt()  # over, its topic deleted, and made anew: nothing of the old copy holds for it
+            if found and _is_another(found.mirror, mirror):
+                found.halt()  # over, and made anew: nothing of the old copy holds for it
                 found = None
             if found is None:
                 found = self.mirrors[topic] = MirrorCopy(mirror, self.budget, self._counters.mirror(topic))
@@ -297,3 +299,10 @@ class LinkEngine:
             waits = self._paused and mirror.mirror.state is MirrorState.ACTIVE and not mirror.error
             out[topic] = replace(found, state=MirrorState.LINK_PAUSED) if waits else found
         return out
+
+
+def _is_another(before: Mirror, now: Mirror) -> bool:
+    """Whether a mirror of the same name is not the one that was copied so far: other topics, or alive again."""
+    ids = (before.source_topic_id, before.destination_topic_id)
+    revived = before.state in _IDLE and now.state is not before.state
+    return revived or ids != (now.source_topic_id, now.destination_topic_id)

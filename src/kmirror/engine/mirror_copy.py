@@ -9,7 +9,7 @@ from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.counters import MirrorCounters
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
-from kmirror.model.states import Event, MirrorState
+from kmirror.model.states import LIVE, Event, MirrorState
 from kmirror.model.status import MirrorStatus, PartitionState, Trouble
 from kmirror.wire.errors import UNKNOWN_TOPIC_OR_PARTITION
 from kmirror.wire.rpc import TopicMetadata
@@ -135,7 +135,7 @@ class MirrorCopy:
             partitions = tuple(p if p.trouble else replace(p, state=away, trouble=link_trouble) for p in partitions)
         shown = self.mirror.state
         states = {p.state for p in partitions}
-        if self.error and shown in {MirrorState.ACTIVE, MirrorState.PENDING_STOPPED}:
+        if self.error and shown in LIVE:
             shown = MirrorState.FAILED
         elif shown is MirrorState.ACTIVE and (link_trouble or PartitionState.DESTINATION_UNAVAILABLE in states):
             shown = MirrorState.LINK_FAILED

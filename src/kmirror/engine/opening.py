@@ -128,7 +128,7 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> int:
     with _source_trouble():
         view = await _source_view(copy, sides.source, max(first, source_start), end)
     try:
-        difference = compare_tail(tail, view)
+        difference = compare_tail(tail, view, copy.adopted_end)
     except ValueError as e:
         raise Broken(
             MirrorError(Failure.CORRUPT_BATCH, f"the tail check can't read it: {e}", copy.partition, first)

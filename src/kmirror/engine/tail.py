@@ -49,19 +49,20 @@ class SourceView:
                 yield range(step.base, step.end)
 
 
-def compare_tail(destination: Sequence[memoryview], source: SourceView) -> Difference | None:
+def compare_tail(destination: Sequence[memoryview], source: SourceView, adopted_end: int = 0) -> Difference | None:
     """Compares the last batches of the destination with the source over the same offsets.
 
-    A record that the source does not hold any more (compaction, retention) can't be compared and passes.
+    A record that the source does not hold any more (compaction, retention) can't be compared and passes. So does,
+    below `adopted_end`, a transaction's record that the source does not show: clients wrote it there and aborted it.
     Raises ValueError for bytes that can't be read.
     """
     try:
-        return _compare(destination, source)
+        return _compare(destination, source, adopted_end)
     except struct.error as e:
         raise ValueError(f"a batch shorter than its header: {e}") from e
 
 
-def _compare(destination: Sequence[memoryview], source: SourceView) -> Difference | None:
+def _compare(destination: Sequence[memoryview], source: SourceView, adopted_end: int) -> Difference | None:
     current = [b for b in source.batches if b[wire.MAGIC_AT] == 2]  # older messages are shorter than its header
     if len(destination) == 1 and any(wire.same_records(destination[0], batch) for batch in current):
         return None
@@ -73,11 +74,12 @@ def _compare(destination: Sequence[memoryview], source: SourceView) -> Differenc
             if header.base_offset in theirs:
                 return Difference(header.base_offset, "a control marker where the source has a record")
             continue
+        aborted = header.attributes & wire.TRANSACTIONAL and header.base_offset < adopted_end
         for record in wire.decode(batch):
             found = theirs.get(record.offset)
             if found is not None and found != record:
                 return Difference(record.offset, _what_differs(record, found))
-            if any(record.offset in span for span in hidden):
+            if not aborted and any(record.offset in span for span in hidden):
                 return Difference(record.offset, "a record where the source shows none")
     return None
 

@@ -32,6 +32,21 @@ class StopRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Restore:
+    """A truncate-and-restore under way, of a topic that was the source: what is needed once that topic is gone.
+
+    `configs` are the topic's own. `ends` are its log ends when its records were saved in the file `saved`, which is
+    "" before that.
+    """
+
+    topic_id: str
+    replication_factor: int
+    configs: Mapping[str, str]
+    ends: tuple[int, ...] = ()
+    saved: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
     """What is remembered of a mirror. Times are milliseconds since the epoch; topic ids are Kafka's (KIP-516)."""
 
@@ -50,6 +65,11 @@ class Mirror:
     """Of a mirror that is STOPPED: where each partition ended; what lies beyond is not the mirror's."""
     held_back: Mapping[str, str] = field(default_factory=dict)
     """Topic configs of the source that the mirror may not have yet: set when it becomes a topic of its own."""
+    reverse_link: str = ""
+    """Of a mirror that is being reversed: the link on which the other direction starts."""
+    adopted_ends: tuple[int, ...] = ()
+    """Of a mirror whose topic was there before it: clients wrote what lies below, and it was found to be equal."""
+    restore: Restore | None = None
 
     def moved(
         self,
@@ -65,4 +85,9 @@ class Mirror:
             raise ValueError(f"{self.state} does not follow {event}")
         kept = stop if stop is not None else (self.stop if state is MirrorState.PENDING_STOPPED else None)
         time_ms = self.status_time_ms if state is self.state else now_ms
-        return replace(self, state=state, status_time_ms=time_ms, error=error, stop=kept)
+        reverse = self.reverse_link if event in _WHILE_REVERSED else ""
+        return replace(self, state=state, status_time_ms=time_ms, error=error, stop=kept, reverse_link=reverse)
+
+
+_WHILE_REVERSED = frozenset({Event.REVERSE, Event.PROMOTE, Event.STOPPED})
+"""The steps of a reversal; any other ends it."""

@@ -49,10 +49,16 @@ def create_link(
     validate: bool = True,
 ) -> LinkCreated:
     """Raises UsageError, Conflict where the name or the pair of clusters is wrong, Unreachable."""
+    return store_link(home, name, link_configs(source, destination, config), dry_run=dry_run, validate=validate)
+
+
+def store_link(
+    home: Home, name: str, configs: Mapping[str, str], *, dry_run: bool = False, validate: bool = True
+) -> LinkCreated:
+    """As create_link, of configs that were checked."""
     fault = name_fault(name)
     if fault:
         raise UsageError(f'link name "{name}" {fault}', hint="Choose another name.")
-    configs = link_configs(source, destination, config)
     store = LinkStore(home)
     _refuse_taken(name, store.all())
     warnings: list[str] = []

@@ -110,13 +110,14 @@ def _handed_over(
     """Sees to it that a runner executes what was recorded."""
     if not dry_run and any(o.error is None for o in outcomes):
         try:
-            _ensure_runner(home, link)
+            ensure_runner(home, link)
         except KmirrorError as e:
             outcomes = [o if o.error else failed(o.topic, _no_runner(link, e)) for o in outcomes]
     return Begun(tuple(outcomes), as_of_ms)
 
 
-def _ensure_runner(home: Home, link: str) -> None:
+def ensure_runner(home: Home, link: str) -> None:
+    """Somebody who does what is recorded, and knows of it."""
     if running(home, link) is None:
         start_runner(home, link)
     nudge(home, link)
@@ -148,7 +149,7 @@ def await_stopped(home: Home, link: str, begun: Begun, timeout_s: float) -> list
         if time.monotonic() > deadline:
             return [failed(t, _late(link, t, timeout_s)) if t in waiting else o for t, o in outcomes.items()]
         if time.monotonic() > look_at:
-            _ensure_runner(home, link)
+            ensure_runner(home, link)
             look_at = time.monotonic() + _LOOK_S
         time.sleep(_POLL_S)
     return list(outcomes.values())

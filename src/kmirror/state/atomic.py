@@ -2,7 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -10,10 +13,17 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     Raises OSError; the old file stays as it was then.
     """
+    with atomic_file(path, durable=durable) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """As write_atomic, for what is written bit by bit: `path` is replaced when the block ends well."""
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())

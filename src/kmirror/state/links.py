@@ -9,7 +9,7 @@ import tomli_w
 
 from kmirror.errors import NotFound, StateError
 from kmirror.model.link import GapFill, Link
-from kmirror.model.mirror import Mirror, MirrorError, StopRequest
+from kmirror.model.mirror import Mirror, MirrorError, Restore, StopRequest
 from kmirror.model.states import Event, MirrorState
 from kmirror.state.atomic import write_atomic
 from kmirror.state.lock import exclusive
@@ -158,12 +158,25 @@ def _mirror(topic: str, data: Mapping[str, Any]) -> Mirror:
         start_offsets=tuple(_as_number(start) for start in data.get("start_offsets", ())),
         end_offsets=tuple(_as_number(end) for end in data.get("end_offsets", ())),
         held_back=_texts(data, "held_back") if "held_back" in data else {},
+        reverse_link=_text(data, "reverse_link") if "reverse_link" in data else "",
+        adopted_ends=tuple(_as_number(end) for end in data.get("adopted_ends", ())),
+        restore=_restore(data["restore"]) if "restore" in data else None,
     )
 
 
 def _error(data: Mapping[str, Any]) -> MirrorError:
     partition, offset = (_number(data, key) if key in data else None for key in ("partition", "offset"))
     return MirrorError(_text(data, "code"), _text(data, "message"), partition, offset)
+
+
+def _restore(data: Mapping[str, Any]) -> Restore:
+    return Restore(
+        topic_id=_text(data, "topic_id"),
+        replication_factor=_number(data, "replication_factor"),
+        configs=_texts(data, "configs"),
+        ends=tuple(_as_number(end) for end in data["ends"]),
+        saved=_text(data, "saved"),
+    )
 
 
 def _mirror_table(mirror: Mirror) -> dict[str, Any]:
@@ -188,6 +201,18 @@ def _mirror_table(mirror: Mirror) -> dict[str, Any]:
         }
     if mirror.stop:
         table["stop"] = {"event": str(mirror.stop.event), "targets": list(mirror.stop.targets)}
+    if mirror.reverse_link:
+        table["reverse_link"] = mirror.reverse_link
+    if mirror.adopted_ends:
+        table["adopted_ends"] = list(mirror.adopted_ends)
+    if mirror.restore:
+        table["restore"] = {
+            "topic_id": mirror.restore.topic_id,
+            "replication_factor": mirror.restore.replication_factor,
+            "configs": dict(mirror.restore.configs),
+            "ends": list(mirror.restore.ends),
+            "saved": mirror.restore.saved,
+        }
     return table
 
 

@@ -4,21 +4,27 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_config_path, user_state_path
+from platformdirs import user_config_path, user_data_path, user_state_path
 
 from kmirror.errors import StateError
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """`config` holds links.toml, `runtime` one folder a link."""
+    """`config` holds links.toml, `runtime` one folder a link, `data` what nobody may delete unasked."""
 
     config: Path
     runtime: Path
+    data: Path | None = None
 
     @property
     def links_file(self) -> Path:
         return self.config / "links.toml"
+
+    @property
+    def records_directory(self) -> Path:
+        """Where records are saved that are about to be deleted from a cluster."""
+        return (self.data or self.config) / "records"
 
     def run_directory(self, link: str) -> Path:
         return self.runtime / link
@@ -30,7 +36,7 @@ def home() -> Home:
     if override:
         root = Path(override).absolute()
         return Home(root, root / "run")
-    return Home(user_config_path("kmirror"), user_state_path("kmirror") / "run")
+    return Home(user_config_path("kmirror"), user_state_path("kmirror") / "run", user_data_path("kmirror"))
 
 
 def private_directory(path: Path) -> Path:
