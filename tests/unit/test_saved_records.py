@@ -94,7 +94,7 @@ def test_a_file_is_whole_private_and_never_half_there(tmp_path: Path) -> None:
     other = path.with_name("other.jsonl")
     with pytest.raises(ClusterError):
         write_records_file(other, HEADER, breaks())
-    assert os.listdir(path.parent) == ["records.jsonl"]
+    assert [found.name for found in path.parent.iterdir()] == ["records.jsonl"]
 
 
 @pytest.fixture
