@@ -1,7 +1,6 @@
 """Files of saved records: what is written is read, and any damage is told with its line."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
