@@ -26,7 +26,7 @@ ACTIVE                     PENDING_SYNCHRONIZE  -       -       -
 PENDING_SYNCHRONIZE        PENDING_SYNCHRONIZE  -       -       -
 PENDING_MIRROR             -                    ACTIVE  PAUSED  -
 PENDING_SETUP_FOR_RESTORE  -                    ACTIVE  -       PENDING_RESTORE
-PENDING_RESTORE            -                    ACTIVE  -       PENDING_RESTORE
+PENDING_RESTORE            -                    ACTIVE  -       -
 """
 EXPECTED = {}
 for table in (TABLE, TABLE_OF_SWAPS):

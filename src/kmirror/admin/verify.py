@@ -68,7 +68,8 @@ def _compare_span(
     number, start = plan.partition, span.start
     truth = readers[0].read(number, range(start, min(span.stop, plan.source_end)))
     committed = readers[1].read(number, range(start, min(span.stop, plan.stable_end)))
-    uncommitted = readers[2].read(number, span)
+    adopted = span.stop <= plan.adopted_end
+    uncommitted = iter(()) if adopted else readers[2].read(number, span)
     heads = [next(truth, None), next(committed, None), next(uncommitted, None)]
     streams = (truth, committed, uncommitted)
     position, records, size = start, 0, 0
@@ -78,6 +79,8 @@ def _compare_span(
         if compaction is not None and compaction.waiting:
             for record in shown:
                 compaction.seen(record.key if record else None)
+        if adopted:
+            shown[2] = shown[1]
         for difference in _differences(number, offset, *shown):
             found(difference)
         if shown[0]:

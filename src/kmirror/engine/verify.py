@@ -102,7 +102,7 @@ async def _compare_span(
 ) -> None:
     span = comparison.span
     left = _Reader(theirs, plan.partition, span, plan.source_end, uncommitted=False)
-    right = _Reader(ours, plan.partition, span, plan.stable_end, uncommitted=True)
+    right = _Reader(ours, plan.partition, span, plan.stable_end, uncommitted=span.stop > plan.adopted_end)
     try:
         while comparison.position < span.stop and not watcher.ended():
             before = (comparison.position, comparison.records, comparison.size)

@@ -83,7 +83,7 @@ TRANSITIONS: Final = MappingProxyType(
         Event.REVERSE: {_A: _DRAIN, _DRAIN: _DRAIN},
         Event.START: {_TO_ADOPT: _A, _TO_SAVE: _A, _TO_RESTORE: _A},
         Event.HOLD: {_TO_ADOPT: _P},
-        Event.RESTORE: {_TO_SAVE: _TO_RESTORE, _TO_RESTORE: _TO_RESTORE},
+        Event.RESTORE: {_TO_SAVE: _TO_RESTORE},
         Event.STOPPED: {_PS: _S},
         Event.FAILED: {_A: _F, _P: _F, _DRAIN: _F, _PS: _F},
     }

@@ -67,13 +67,14 @@ class PartitionPlan:
     """The offsets to compare in one partition: `spans` in their order, without overlap.
 
     `source_end` is the source's last stable offset and `stable_end` the mirror's: beyond them a read_committed consumer
-    is shown nothing.
+    is shown nothing. Below `adopted_end` clients wrote the mirror's log: what they aborted there does not count.
     """
 
     partition: int
     spans: tuple[range, ...]
     source_end: int
     stable_end: int
+    adopted_end: int = 0
 
     @property
     def offsets(self) -> int:

@@ -39,8 +39,10 @@ from kmirror.ops.reverse_link import (
     reverse_link,
 )
 from kmirror.state.links import LinkStore
+from kmirror.state.lock import exclusive
 from kmirror.state.paths import Home
 from kmirror.state.records_file import RecordsFile, write_records_file
+from kmirror.state.runtime import RunFiles
 
 _FENCE: Final = "max.message.bytes"
 _QUIET_S: Final = 1.0
@@ -121,8 +123,15 @@ class Restoration:
         return None
 
     def carry_out(self, planned: Sequence[Planned], directory: Path) -> list[Restored]:
-        """`directory` takes the files. What goes wrong with one topic does not keep the others back."""
+        """`directory` takes the files. What goes wrong with one topic does not keep the others back.
+
+        Raises StateError while another call does the same.
+        """
         self.reverse = reverse_link(self._home, self._link, self._name, make=True)
+        with exclusive(RunFiles(self._home, self.reverse.name).create() / "restore.lock"):
+            return self._carry_out(planned, directory)
+
+    def _carry_out(self, planned: Sequence[Planned], directory: Path) -> list[Restored]:
         out = []
         for item in planned:
             if item.error:

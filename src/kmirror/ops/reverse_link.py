@@ -120,7 +120,8 @@ def record_started(store: LinkStore, opposite: tuple[str, str], reverse: str, mi
             if name not in links:
                 raise link_not_found(name)
         done = links[forward].mirrors.get(topic)
-        if mirror.topic not in links[reverse].mirrors or done is None:
+        known = links[reverse].mirrors.get(mirror.topic)
+        if known is None or known.state is not mirror.state or done is None:
             raise StateError(f'the links "{forward}" and "{reverse}" were changed meanwhile', hint="Run it again.")
         links[reverse] = links[reverse].with_mirror(mirror.moved(event, now_ms()))
         links[forward] = links[forward].with_mirror(replace(done, reverse_link=""))

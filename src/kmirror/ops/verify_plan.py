@@ -123,7 +123,9 @@ def plan_topic(
             start = max(start, before[number] if number < len(before) else 0)
         offsets = range(start, min(end, facts.ends[number]))
         spans = _spans(offsets, None if before is not None else selection.sample, noise)
-        partitions.append(PartitionPlan(number, spans, facts.source_ends[number], facts.stable_ends[number]))
+        adopted = mirror.adopted_ends[number] if number < len(mirror.adopted_ends) else 0
+        spans = _split(spans, adopted)
+        partitions.append(PartitionPlan(number, spans, facts.source_ends[number], facts.stable_ends[number], adopted))
     plan = TopicPlan(
         mirror.topic,
         mirror.source_topic,
@@ -175,6 +177,8 @@ def _log_start(
     words = f"partition {number}: the source's log starts at {source}, the mirror's at {ours}"
     if mirror.state is MirrorState.STOPPED:
         notes.append(f"{words}: no difference, it is a topic of its own")
+    elif mirror.adopted_ends:
+        notes.append(f"{words}: no difference, its log was there before the mirror")
     elif any(gap.partition == number and ours <= gap.offset and gap.offset + gap.count <= source for gap in gaps):
         notes.append(f"{words}: retention overran the mirror, see `kmirror gaps`")
     elif selection.ignore_log_start:
@@ -199,3 +203,9 @@ def _spans(offsets: range, sample: float | None, noise: random.Random) -> tuple[
     runs = [range(at, min(at + size, offsets.stop)) for at in range(offsets.start, offsets.stop, size)]
     chosen = noise.sample(runs, max(1, round(len(runs) * sample / 100)))
     return tuple(sorted(chosen, key=lambda run: run.start))
+
+
+def _split(spans: tuple[range, ...], at: int) -> tuple[range, ...]:
+    """The same offsets, with no span on both sides of `at`."""
+    parts = [part for s in spans for part in (range(s.start, min(s.stop, at)), range(max(s.start, at), s.stop))]
+    return tuple(part for part in parts if part)
