@@ -52,6 +52,7 @@ def test_what_names_and_chooses_mirrors_does_not_turn_round() -> None:
         "auto.create.mirror.topics.enable": "true",
         "auto.create.mirror.topics.filters": "{}",
         "mirror.start.offset.spec": "latest",
+        "metrics.address": "9404",
     }
     assert reversed_configs(CONFIGS | one_way) == reversed_configs(CONFIGS)
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from kmirror.admin.cluster import ClusterAdmin, TopicConfig
-from kmirror.admin.mirror_configs import ALWAYS, OVERRIDDEN, MirrorConfigs, mirror_configs
+from kmirror.admin.mirror_configs import OVERRIDDEN, MirrorConfigs, mirror_configs
+from kmirror.model.topic_configs import ALWAYS
 
 
 def adoption_configs(source: Mapping[str, TopicConfig], own: Mapping[str, TopicConfig]) -> MirrorConfigs:

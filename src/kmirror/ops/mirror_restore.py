@@ -18,7 +18,7 @@ from typing import Final
 
 from kmirror.admin.adoption import adopt_topic
 from kmirror.admin.cluster import ClusterAdmin, Origin, TopicConfig, TopicInfo
-from kmirror.admin.mirror_configs import ALWAYS, FIXED, OPTIONAL, OVERRIDDEN, mirror_configs
+from kmirror.admin.mirror_configs import FIXED, OVERRIDDEN, mirror_configs
 from kmirror.admin.mirror_topic import check_replication, create_mirror_topic
 from kmirror.admin.verify import Reader
 from kmirror.engine.alignment import fill_heads
@@ -27,6 +27,7 @@ from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, Restore
 from kmirror.model.saved_records import SavedHeader, SavedRecord
 from kmirror.model.states import Event, MirrorState
+from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 from kmirror.ops.clock import now_ms
 from kmirror.ops.mirror_change import known_mirror
 from kmirror.ops.restore_plan import RestorePlan, check_alone, plan_restore, refuse_open_transaction

@@ -19,8 +19,9 @@ _ONE_WAY: Final = (
     "cluster.link.paused",
     "auto.create.mirror.topics.",
     "mirror.start.offset.spec",
+    "metrics.address",
 )
-"""Say which topics are mirrored, and how they are named, in one direction: in the other they would be wrong."""
+"""Say which topics are mirrored, how they are named, and where its runner is asked: of one direction alone."""
 
 _PER_SIDE: Final = ("bootstrap.servers", "security.protocol", "client.", "sasl.", "ssl.")
 
