@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SITE   := .venv-site
 
-.PHONY: help demo test unit lint format bench hunt hunt-short completions docs site lock clean
+.PHONY: help demo test unit lint format bench hunt hunt-short hunt-proof completions docs site lock clean
 
 help:
 	@echo "make demo         two real Kafka clusters, a topic mirrored between them, before your eyes"
@@ -51,6 +51,9 @@ hunt: $(READY)
 hunt-short: export HUNT_SECONDS ?= 300
 hunt-short: $(READY)
 	$(BIN)/python -m pytest tests/hunt
+
+hunt-proof: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m hunt.proof $(PROOF)
 
 completions docs: $(READY)
 	$(BIN)/python tools/generate.py $@

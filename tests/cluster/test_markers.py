@@ -147,13 +147,40 @@ def test_somebody_else_writes_while_markers_are_written(
         else:
             produce(proxied.bootstrap_servers, mirrored, [Record(b"foreign", b"record")], partition=0)
 
+    gap(link, mirrored, 1, after=0)  # from now on the partition has a marker with this run's token
+    link.await_caught_up(mirrored)
     fault = proxied.proxy.arm(Fault(cut=False, before=intrude))
     gap(link, mirrored, count, after=3)
     assert fault.met.wait(30)
     sent = max(1, count - 1)
-    said = link.await_failed(mirrored, "MARKER_OVERRUN", offset=8 + sent)
-    assert f"the log end is {8 + sent + 1}" in said
-    assert link.mirror_ends(mirrored)[0] == 8 + sent + 1, "nothing follows"
+    said = link.await_failed(mirrored, "MARKER_OVERRUN", offset=12 + sent)
+    assert f"the log end is {12 + sent + 1}" in said
+    assert link.mirror_ends(mirrored)[0] == 12 + sent + 1, "nothing follows"
+    link.compare(mirrored, upto={0: 12}, at_least=11)
+
+
+def test_a_marker_of_another_run_beside_the_first_of_ours(
+    link: TestLink, proxied: ProxiedCluster, mirrored: str
+) -> None:
+    """Within a gap of many there is room for it: one marker is as good as another."""
+    fault = proxied.proxy.arm(Fault(cut=False, before=lambda: write_markers(proxied.bootstrap_servers, mirrored) == 0))
+    gap(link, mirrored, 40)
+    assert fault.met.wait(30)
+    link.assert_exact(mirrored, at_least=16)
+    assert link.status(mirrored) == "ACTIVE"
+
+
+def test_a_record_of_somebody_else_beside_the_first_marker(
+    link: TestLink, proxied: ProxiedCluster, mirrored: str
+) -> None:
+    """There is room for it in the gap, but it is no marker."""
+    foreign = [Record(b"foreign", b"record")]
+    fault = proxied.proxy.arm(
+        Fault(cut=False, before=lambda: produce(proxied.bootstrap_servers, mirrored, foreign, partition=0))
+    )
+    gap(link, mirrored, 40)
+    assert fault.met.wait(30)
+    link.await_failed(mirrored, "FOREIGN_WRITER", offset=8)
     link.compare(mirrored, upto={0: 8}, at_least=8)
 
 
@@ -207,6 +234,31 @@ def test_a_frozen_runner_that_thaws_after_another_took_over(
         assert "another runner took this link over" in output_of(kmirror, 0)
     finally:
         younger.kmirror.stop_all()
+
+
+@pytest.mark.parametrize("count", [1, 3_000])
+def test_markers_of_a_killed_runner_that_arrive_while_the_next_one_starts(
+    kmirror: Kmirror, east: KafkaCluster, proxied: ProxiedCluster, topic_name: str, count: int
+) -> None:
+    """The next one has read the log end already, or is about to: it sends no marker before nothing late can come."""
+    link = through_proxy(TestLink(kmirror, east, proxied, f"killed-{count}"))
+    create_topic(east.bootstrap_servers, topic_name, 1)
+    gap(link, topic_name, 2)
+    link.mirror(topic_name, "--no-start")
+    first = kmirror.start("link", "run", link.name)
+    link.await_caught_up(topic_name)
+
+    def takeover() -> None:
+        first.kill()
+        first.wait()
+        kmirror.start("link", "run", link.name)
+        eventually(lambda: "run token" in output_of(kmirror, 1), 30, "the next one has its token")
+
+    fault = proxied.proxy.arm(Fault(before=takeover, cut=False))
+    gap(link, topic_name, count)
+    assert fault.met.wait(60)
+    link.assert_exact(topic_name, at_least=12)
+    assert link.status(topic_name) == "ACTIVE"
 
 
 def a_copy_of(link: TestLink) -> TestLink:

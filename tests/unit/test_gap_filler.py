@@ -100,7 +100,7 @@ class Played:
                 partitions=[
                     SimpleNamespace(
                         partition_index=p.partition_index,
-                        error_code=0,
+                        error_code=0 if (t.name, p.partition_index) in self.ends else 6,
                         offset=self.ends.get((t.name, p.partition_index), 0),
                     )
                     for p in t.partitions
@@ -139,10 +139,12 @@ class Stage:
         self.broken.append((copy, error))
         copy.closed()
 
-    def gap(self, count: int, *, partition: int = 0, at: int = 10) -> PartitionCopy:
+    def gap(self, count: int, *, partition: int = 0, at: int = 10, fenced: bool = False) -> PartitionCopy:
+        """`fenced`: the partition has a marker with our token."""
         mirror = Mirror("t", "s", TOPIC_ID, TOPIC_ID, 3, MirrorState.ACTIVE, 1)
         copy = PartitionCopy(mirror, partition, Budget(1 << 20))
         copy.opened(NODE, at, at - 1, -1)
+        copy.fenced_by = self.played.run_token if fenced else None
         copy.enqueue(Fill(at, count, Gap.HOLE))
         self.played.ends["t", partition] = at
         self.filler.ready(copy)
@@ -174,15 +176,24 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     ("count", "requests"), [(1, [1]), (2, [1, 1]), (3, [2, 1]), (4_000, [3_999, 1]), (7_001, [5_000, 2_000, 1])]
 )
 def test_the_last_marker_of_a_gap_goes_alone(stage: Stage, count: int, requests: list[int]) -> None:
+    copy = stage.gap(count, fenced=True)
+    stage.run(lambda: copy.next_step() is None)
+    assert stage.counts() == requests
+    assert copy.appender.log_end == 10 + count
+
+
+@pytest.mark.parametrize(("count", "requests"), [(1, [1]), (2, [1, 1]), (3, [1, 1, 1]), (7_001, [1, 5_000, 1_999, 1])])
+def test_the_first_marker_with_a_token_goes_alone(stage: Stage, count: int, requests: list[int]) -> None:
     copy = stage.gap(count)
     stage.run(lambda: copy.next_step() is None)
     assert stage.counts() == requests
+    assert copy.fenced_by == 3
     assert copy.appender.log_end == 10 + count
     assert {token for _, token, _ in stage.played.requests} == {3}
 
 
 def test_markers_of_many_partitions_travel_together(stage: Stage) -> None:
-    copies = [stage.gap(3, partition=partition) for partition in range(3)]
+    copies = [stage.gap(3, partition=partition, fenced=True) for partition in range(3)]
     stage.run(lambda: all(copy.next_step() is None for copy in copies))
     assert stage.counts() == [6, 3]
 
@@ -258,7 +269,7 @@ def test_an_error_opens_the_partition_anew(stage: Stage) -> None:
 @pytest.mark.parametrize("count", [1, 9])
 def test_a_log_end_beyond_what_was_wanted_ends_the_mirror(stage: Stage, count: int) -> None:
     stage.played.foreign = 1
-    stage.gap(count)
+    stage.gap(count, fenced=True)
     stage.run(lambda: bool(stage.ended))
     (error,) = stage.ended
     assert (error.code, error.offset) == ("MARKER_OVERRUN", 10 + max(1, count - 1))
@@ -267,12 +278,43 @@ def test_a_log_end_beyond_what_was_wanted_ends_the_mirror(stage: Stage, count: i
 
 def test_a_log_end_that_a_younger_runner_moved_is_no_overrun(stage: Stage) -> None:
     """First it is asked whether the token is still ours; a loser never sets FAILED."""
-    copy = stage.gap(9)
+    copy = stage.gap(9, fenced=True)
     stage.played.foreign = 1
     stage.played.landing = lambda count: setattr(stage.played, "taken_over", True) or count
     stage.run(lambda: bool(stage.superseded))
     assert stage.ended == []
     assert not copy.is_open
+
+
+@pytest.mark.parametrize("moved", [1, 8])
+def test_what_landed_before_the_first_marker_is_looked_at_by_the_next_opening(stage: Stage, moved: int) -> None:
+    """Late markers of an earlier run, within the gap: nothing is sent behind them, and nothing has ended."""
+    copy = stage.gap(9)
+    stage.played.ends["t", 0] += moved
+    stage.run(lambda: bool(stage.broken))
+    assert stage.played.requests == []
+    assert copy.settle_first
+    assert not copy.is_open
+    assert not stage.ended
+
+
+@pytest.mark.parametrize(("count", "foreign", "ends"), [(9, 8, False), (9, 9, True), (1, 1, True)])
+def test_what_landed_beside_the_first_marker(stage: Stage, count: int, foreign: int, ends: bool) -> None:
+    """As long as it is within the gap the next opening tells what it is; beyond, it took a record's offset."""
+    stage.played.foreign = foreign
+    copy = stage.gap(count)
+    stage.run(lambda: bool(stage.ended or stage.broken))
+    assert bool(stage.ended) is ends
+    assert copy.settle_first is not ends
+    assert copy.fenced_by is None
+
+
+def test_a_partition_that_moved_away_is_opened_anew(stage: Stage) -> None:
+    copy = stage.gap(2)
+    del stage.played.ends["t", 0]
+    stage.run(lambda: bool(stage.broken))
+    assert not copy.settle_first
+    assert stage.played.requests == []
 
 
 def test_without_the_right_another_way_is_looked_for(stage: Stage) -> None:

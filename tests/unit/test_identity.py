@@ -66,6 +66,23 @@ def made(coordinator: Coordinator) -> Identity:
     return Identity(coordinator, "kmirror.l.1")  # type: ignore[arg-type]
 
 
+def test_it_knows_since_when_nobody_else_can_have_held_the_link(coordinator: Coordinator) -> None:
+    async def act() -> None:
+        coordinator.epoch = 4  # of an earlier run
+        identity = made(coordinator)
+        await identity.renew()
+        await identity.renew()
+        assert (identity.run_token, identity.held_since) == (6, 5), "renewals of its own follow one another"
+        coordinator.epoch += 1  # another run; or a request of ours whose answer was lost
+        await identity.renew()
+        assert (identity.run_token, identity.held_since) == (8, 8)
+        coordinator.producer_id, coordinator.epoch = 8, 8
+        await identity.renew()
+        assert (identity.run_token, identity.held_since) == (9, 9), "another producer id"
+
+    run(act())
+
+
 def test_each_renewal_takes_the_next_token(coordinator: Coordinator) -> None:
     async def act() -> None:
         identity = made(coordinator)

@@ -28,6 +28,9 @@ class PartitionCopy:
 
     `marking`: a marker request is on its way. `in_doubt`: something was on its way when its connection broke;
     `marker_in_doubt`: it was a marker, sent with this run token; `settle_first`: nothing is sent until it is settled.
+    `sure_since`: with the link held since this token (`Identity.held_since`), the partition was settled or took
+    something of ours, so that nothing of an earlier run can land any more; `fenced_by`: it took a marker with this
+    token, so that older ones are refused.
     `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
     under way meanwhile is dropped.
     """
@@ -46,6 +49,9 @@ class PartitionCopy:
         self.in_doubt = False
         self.settle_first = False
         self.marker_in_doubt: int | None = None
+        self.held_since: int | None = None
+        self.sure_since: int | None = None
+        self.fenced_by: int | None = None
         self.generation = 0
         self.position = 0
         self.position_epoch = -1
@@ -123,6 +129,7 @@ class PartitionCopy:
             self.appender.filled(log_end, time.monotonic())
         self.marking = False
         self.in_doubt = False
+        self.sure_since = self.held_since
         self.backoff.reset()
         gap = self._queue[0] if self._queue else None
         if not isinstance(gap, Fill):  # it was cut off meanwhile
@@ -185,6 +192,7 @@ class PartitionCopy:
         self.counters.records += step.count
         self._last_timestamp = step.max_timestamp
         self.in_doubt = False
+        self.sure_since = self.held_since
         self.backoff.reset()
 
     @property

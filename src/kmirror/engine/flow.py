@@ -176,19 +176,23 @@ class Flow:
             return
         if not isinstance(copy.next_step(), Fill):
             self._producer(copy.node).ready(copy)
-        elif copy.in_doubt and not copy.busy:
+        elif self._may_be_late(copy) and not copy.busy:
             self._engine.start(self._settle_first(copy))
         elif self._gap_fill is GapFill.TRANSACTIONS:
             self._transaction_filler.ready(copy)
         elif not copy.busy:
             self._gap_filler(copy.node).ready(copy)
 
+    def _may_be_late(self, copy: PartitionCopy) -> bool:
+        """Something on its way to this partition was given up, by us or by an earlier run: it may still land."""
+        return copy.in_doubt or copy.sure_since != self._identity.held_since
+
     async def _settle_first(self, copy: PartitionCopy) -> None:
-        """The source shows a gap where a batch of ours may still land: it was compacted meanwhile, say.
+        """The source shows a gap where a batch may still land (it was compacted meanwhile), or an earlier run's marker.
 
         Markers don't move the sequence, so that batch would be taken behind them, at an offset that isn't its own.
         """
-        if copy.is_open and copy.in_doubt and not copy.busy:
+        if copy.is_open and self._may_be_late(copy) and not copy.busy:
             copy.settle_first = True
             copy.closed()
             self._on_drained(copy)

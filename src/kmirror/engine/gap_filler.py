@@ -2,7 +2,9 @@
 
 A marker has no sequence that protects it, so: it is sent only under a lease, behind nothing unconfirmed; a request is
 never given up while its connection lives; the log end is read behind it on the same connection; and of a gap of two or
-more the last one goes alone, after the others are confirmed, so that a marker of a newer token always has room.
+more the last one goes alone, after the others are confirmed, so that a marker of a newer token always has room. That
+marker, a partition's first with a token, goes alone too, right behind a look at the log end: once it has landed, the
+partition takes no older ones.
 """
 
 import asyncio
@@ -76,8 +78,10 @@ class GapFiller:
             counts: dict[PartitionCopy, int] = {}
             try:
                 connection = await self._cluster.connection(self._node, "markers")
+                fencing = await self._look(connection)
                 writer = await self._leased_writer()
-                counts = self._take()  # from here to the write nothing is waited for: what is due stays due
+                # From here to the write nothing is waited for: what is due stays due.
+                counts = self._take(writer, fencing)
                 if counts:
                     await self._fill(connection, writer, counts)
             except Superseded as e:
@@ -86,18 +90,50 @@ class GapFiller:
             except ClusterError as e:
                 self._give_back(counts, e)
 
-    def _take(self) -> dict[PartitionCopy, int]:
+    async def _look(self, connection: Connection) -> set[PartitionCopy]:
+        """Of the partitions that wait, those without a marker of our token whose log still ends where it should."""
+        unfenced = [copy for copy in self._waiting if copy.fenced_by != self._identity.run_token and self._is_due(copy)]
+        if not unfenced:
+            return set()
+        ends = await rpc.log_ends(connection, [(copy.topic, copy.partition) for copy in unfenced])
+        still = set()
+        for copy in unfenced:
+            if not self._is_due(copy) or copy not in self._waiting:
+                continue
+            end = ends.get((copy.topic, copy.partition))
+            if end == copy.appender.log_end:
+                still.add(copy)
+                continue
+            self._waiting.discard(copy)
+            if end is None:
+                self._on_broken(copy, ClusterError(f"broker {self._node} does not lead {copy.name}"))
+            else:
+                self._something_landed(copy, end, copy.appender.log_end)
+        return still
+
+    def _something_landed(self, copy: PartitionCopy, end: int, wanted: int) -> None:
+        """Of an earlier run, perhaps: the tail check at the opening tells what it is."""
+        copy.settle_first = True
+        self._on_broken(copy, ClusterError(f"the log of {copy.name} ends at {end}, not at {wanted}"))
+
+    def _is_due(self, copy: PartitionCopy) -> bool:
+        return copy.is_open and not copy.busy and copy.node == self._node and isinstance(copy.next_step(), Fill)
+
+    def _take(self, writer: MarkerWriter, fencing: set[PartitionCopy]) -> dict[PartitionCopy, int]:
         """How many markers each waiting partition gets now; others wait for the next request."""
         counts: dict[PartitionCopy, int] = {}
         room = _MOST_MARKERS
         for copy in list(self._waiting):
             if room < 1:
                 break
+            fenced = copy.fenced_by == writer.coordinator_epoch
+            if not fenced and copy not in fencing and self._is_due(copy):
+                continue  # it came after the look
             self._waiting.discard(copy)
             step = copy.next_step()
-            if copy.is_open and not copy.busy and copy.node == self._node and isinstance(step, Fill):
+            if self._is_due(copy) and isinstance(step, Fill):
                 assert step.base == copy.appender.log_end
-                counts[copy] = min(step.count - 1, room) if step.count > 1 else 1
+                counts[copy] = min(step.count - 1, room) if fenced and step.count > 1 else 1
                 room -= counts[copy]
         return counts
 
@@ -121,7 +157,7 @@ class GapFiller:
         ends = await rpc.log_ends(connection, list(places))  # behind the markers on the same connection: final
         for copy, count in counts.items():
             place = (copy.topic, copy.partition)
-            await self._judge(copy, count, errors.get(place, 0), ends.get(place))
+            await self._judge(copy, count, writer.coordinator_epoch, errors.get(place, 0), ends.get(place))
 
     async def _leased_writer(self) -> MarkerWriter:
         identity = self._identity
@@ -132,15 +168,21 @@ class GapFiller:
         assert identity.run_token is not None
         return MarkerWriter(identity.producer_id, DATA_EPOCH, identity.run_token)
 
-    async def _judge(self, copy: PartitionCopy, count: int, error: int, end: int | None) -> None:
+    async def _judge(self, copy: PartitionCopy, count: int, token: int, error: int, end: int | None) -> None:
         """`end` is the log end behind `count` markers; None where the broker leads the partition no more."""
         copy.marking = False
         copy.marker_in_doubt = None
+        fencing = copy.fenced_by != token
+        gap = copy.next_step()
         wanted = copy.appender.log_end + count
+        if not error and end == wanted:
+            copy.fenced_by = token
         if error == CLUSTER_AUTHORIZATION_FAILED:
             self._on_refused(copy)
         elif end is None or end < copy.appender.log_end:
             self._on_broken(copy, BrokerError(error, f"WriteTxnMarkers {copy.name}"))
+        elif end > wanted and fencing and isinstance(gap, Fill) and end <= gap.end:
+            self._something_landed(copy, end, wanted)
         elif end > wanted:
             await self._overrun(copy, end, wanted)
         elif not copy.is_open:  # halted meanwhile: somebody waits for what was on its way

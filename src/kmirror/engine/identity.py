@@ -22,6 +22,8 @@ DATA_EPOCH: Final = 0
 RENEW_S: Final = 24 * 3600.0
 """The coordinator forgets a transactional id that is idle for 7 days (transactional.id.expiration.ms)."""
 LEASE_S: Final = 0.2
+FIRST_TOKEN: Final = 0
+"""Of the first run of a link."""
 TAKEOVER_S: Final = 0.5
 """Longer than a lease: when it is over, no older run sends markers any more."""
 
@@ -45,6 +47,8 @@ class Identity:
         self._coordinator: Connection | None = None
         self.producer_id: int | None = None
         self.run_token: int | None = None
+        self.held_since: int | None = None
+        """The token since which no other run can have held the link: ours have followed one another without a gap."""
 
     async def renew(self, token: int | None = None) -> bool:
         """Takes a new run token, unless `token` was renewed already; True when the producer id changed.
@@ -62,6 +66,8 @@ class Identity:
                 raise
             changed = self.producer_id is not None and self.producer_id != producer_id
             await asyncio.sleep(TAKEOVER_S)
+            if changed or self.run_token is None or new != self.run_token + 1:
+                self.held_since = new
             self.producer_id, self.run_token = producer_id, new
             log.info("producer id %d, run token %d", producer_id, new)
             return changed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.identity import Identity
+from kmirror.engine.identity import FIRST_TOKEN, Identity
 from kmirror.engine.steps import Step, Stop
 from kmirror.engine.tail import SourceView, compare_tail
 from kmirror.engine.transactions import Transactions
@@ -65,8 +65,13 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     if copy.marker_in_doubt is not None:
         # From now on an older marker is refused where a newer one was written.
         await sides.identity.renew(copy.marker_in_doubt)
+    held_since = sides.identity.held_since
     if copy.marker_in_doubt is not None or copy.settle_first:
         await settle(copy, sides.destination)
+        copy.sure_since = held_since
+    elif held_since == FIRST_TOKEN:
+        copy.sure_since = held_since  # there was no run before this one
+    copy.held_since = held_since
     node, connection = await _leader(sides.destination, topic, copy.topic_id, partition, "produce")
     producer_id = sides.identity.producer_id
     assert producer_id is not None
@@ -133,6 +138,9 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> int:
         raise Broken(
             MirrorError(Failure.CORRUPT_BATCH, f"the tail check can't read it: {e}", copy.partition, first)
         ) from e
+    if difference and _is_marker(tail, difference.offset):
+        message = f"the mirror has {difference.what}: a marker of an earlier run arrived late, or somebody else's"
+        raise Broken(MirrorError(Failure.MARKER_OVERRUN, message, copy.partition, difference.offset))
     if difference and _is_ours(tail, difference.offset, sides.identity):
         message = (
             f"the source's record at offset {difference.offset} is not the one that was mirrored ({difference.what}): "
@@ -152,6 +160,11 @@ def _is_ours(tail: Sequence[memoryview], offset: int, identity: Identity) -> boo
     """Whether the link itself wrote what the mirror holds at `offset`: then it was the source that changed."""
     headers = [wire.header(batch) for batch in tail]
     return any(h.base_offset <= offset <= h.last_offset and h.producer_id == identity.producer_id for h in headers)
+
+
+def _is_marker(tail: Sequence[memoryview], offset: int) -> bool:
+    headers = [wire.header(batch) for batch in tail]
+    return any(h.base_offset == offset and h.attributes & wire.CONTROL for h in headers)
 
 
 @contextmanager
