@@ -1,4 +1,4 @@
-"""`make hunt-proof`: does the hunter find what it is there for? Three deliberate bugs, one at a time, in a copy of kmirror."""
+"""`make hunt-proof`: does the hunter find what it is there for? Three deliberate bugs, one at a time."""
 
 import argparse
 import os

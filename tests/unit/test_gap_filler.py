@@ -18,6 +18,7 @@ from kmirror.engine.steps import Fill, Gap
 from kmirror.errors import ClusterError
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
+from kmirror.wire import markers as wire_markers
 from kmirror.wire.errors import ConnectionLost, UnsupportedVersion
 from kmirror.wire.topic_id import topic_id_text
 
@@ -329,8 +330,10 @@ def test_without_the_right_another_way_is_looked_for(stage: Stage) -> None:
 
 
 def test_a_broker_that_keeps_the_request_from_clients(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def version_of(*_: int) -> int:
-        raise UnsupportedVersion("no such request")
+    def version_of(api: int, least: int, most: int) -> int:
+        if api == wire_markers.API_KEY:
+            raise UnsupportedVersion("no such request")
+        return most
 
     monkeypatch.setattr(stage.played, "version_of", version_of)
     copy = stage.gap(2)
