@@ -1,6 +1,6 @@
 """docs/configuration.md: every key that a link may have, from the registry of them."""
 
-from kmirror.model.settings import SETTINGS
+from kmirror.model.settings import SETTINGS, Setting
 
 HEAD = """\
 <!-- Made by `make docs` from src/kmirror/model/settings.py. -->
@@ -12,14 +12,21 @@ A link's configurations are `key=value` pairs, with Cluster Linking's own names 
 with `#` are skipped; a backslash at the end joins a line with the next). Flags win over `--config`. An unknown key, and
 a value that a key may not hold, are refused.
 
-| key | type | default | meaning |
-| --- | --- | --- | --- |
+*Changes*: `yes` where the key of a link may be changed later, `no` where it stays as the link was made.
+
+| key | type | default | changes | meaning |
+| --- | --- | --- | --- | --- |
 """
 
 
 def page() -> str:
-    rows = [f"| `{key}` | {_type(s.default)} | {_code(s.default)} | {s.meaning} |" for key, s in SETTINGS.items()]
-    return HEAD + "\n".join(rows) + "\n"
+    return HEAD + "".join(_row(key, setting) for key, setting in SETTINGS.items())
+
+
+def _row(key: str, setting: Setting) -> str:
+    default = "required" if setting.required else _code(setting.default)
+    changes = "yes" if setting.mutable else "no"
+    return f"| `{key}` | {_type(setting.default)} | {default} | {changes} | {setting.meaning} |\n"
 
 
 def _type(default: str) -> str:
@@ -29,4 +36,5 @@ def _type(default: str) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
+    """As code; a long list may break behind its commas."""
+    return " ".join(f"`{part}`" for part in text.replace(",", ", ").split()) if text else ""
