@@ -15,6 +15,7 @@ from kmirror.cli import (
     link_process,
     link_show,
     link_task,
+    link_unit,
     mirror_create,
     mirror_groups,
     mirror_restore,
@@ -67,6 +68,7 @@ link_show.register(link_app)
 link_delete.register(link_app)
 link_process.register(link_app)
 link_task.register(link_app)
+link_unit.register(link_app)
 mirror_create.register(mirror_app)
 mirror_show.register(mirror_app)
 mirror_verbs.register(mirror_app)

@@ -1,0 +1,98 @@
+"""The pages below docs/ are true: each shell block runs word for word, in order, and says what is shown below it.
+
+All pages share two clusters. What a page supposes to be there, topics with records and clusters by name, is set up
+here.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from kmirror.sandbox import KafkaCluster
+from support.mirrors import admin
+from support.pages import RUN, blocks, commands, pages_to_run
+from support.terminal import Terminal, words
+from support.traffic import Record, create_topic, produce
+from support.wait import eventually
+
+PAGES = pages_to_run()
+SOURCES = {"east", "berlin", "paris"}
+DESTINATIONS = {"west", "hub"}
+"""Names of clusters in the pages, and which of the two stands for each."""
+
+TOPICS = {
+    "": ("orders", "payments"),
+    "hub-and-spoke.md": ("berlin.orders", "paris.orders"),
+}
+"""Topics of the source cluster that a page supposes; without an entry those of ""."""
+
+PARTITIONS = 4
+RECORDS = 400
+LOOKS = re.compile(r"kmirror (status|doctor|(link|mirror) (list|describe|groups|verify|task list))\b")
+"""Commands that change nothing: they may be asked again until they say what is shown."""
+
+
+@pytest.fixture
+def clean(east: KafkaCluster, west: KafkaCluster) -> Iterator[None]:
+    """What a page leaves on the clusters is not there for the next."""
+    clients = [admin(cluster) for cluster in (east, west)]
+    before = [set(client.list_topics(timeout=20).topics) for client in clients]
+    yield
+    for client, there in zip(clients, before, strict=True):
+        new = [name for name in client.list_topics(timeout=20).topics if name not in there and name[:2] != "__"]
+        for done in client.delete_topics(new, operation_timeout=20).values() if new else ():
+            done.result(20)
+
+
+@pytest.fixture
+def terminal(clean: None, kmirror) -> Iterator[Terminal]:
+    terminal = Terminal(kmirror)
+    yield terminal
+    terminal.end()
+
+
+@pytest.fixture
+def in_own_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.usefixtures("in_own_folder")
+def test_each_block_runs_and_says_what_is_shown(page, terminal, east, west):
+    for topic in TOPICS.get(page, TOPICS[""]):
+        create_topic(east.bootstrap_servers, topic, PARTITIONS)
+        records = (Record(b"key-%d" % (n % 50), b"record %d" % n, partition=n % PARTITIONS) for n in range(RECORDS))
+        produce(east.bootstrap_servers, topic, records)
+    for block in blocks(PAGES[page]):
+        for command, shown in commands(block) if block.language in RUN else ():
+            run(terminal, with_addresses(command, east, west), shown)
+
+
+def with_addresses(command: str, east: KafkaCluster, west: KafkaCluster) -> str:
+    for names, cluster in ((SOURCES, east), (DESTINATIONS, west)):
+        for name in names:
+            command = re.sub(rf"\b{name}:9092\b", cluster.bootstrap_servers, command)
+    return command
+
+
+def run(terminal: Terminal, command: str, shown: str) -> None:
+    """Several lines or a pipe are the shell's; other commands are started as they are, so that Ctrl-C reaches them."""
+    line = ["sh", "-eu", "-c", command] if re.search(r"[|<>&;$\n]", command) else shlex.split(command)
+    ends_by = "COPYING" if "describe" in line else "ACTIVE"
+    told: list[tuple[int, str]] = []
+
+    def done() -> bool:
+        told.append(terminal.run(line, interrupt_after=ends_by if "--watch" in line else None))
+        code, said = told[-1]
+        return code == 0 and words(shown) <= words(said)
+
+    def report() -> str:
+        code, said = told[-1]
+        return f"{command}\nexit code {code}, not said: {words(shown) - words(said)}\n{said}"
+
+    if LOOKS.match(command):
+        eventually(done, 30, report, 0.5)
+    else:
+        assert done(), report()
