@@ -83,15 +83,6 @@ def test_lag_is_told_by_the_exit_code(link, topics):
     assert f"nightly-lag: {topics[1]} is PAUSED" in run(link, "nightly-lag.sh", LINK, "60s", code=1).stderr
 
 
-def test_each_topic_of_a_prefix(link, topics, topic_name):
-    run(link, "mirror-prefix.sh", LINK, f"{topic_name}.")
-    assert sorted(row["mirror_topic_name"] for row in link.kmirror.json("mirror", "list")) == topics
-
-    run(link, "mirror-prefix.sh", LINK, f"{topic_name}.")
-    for topic in topics:
-        link.assert_exact(topic, at_least=100)
-
-
 def test_all_are_promoted_and_compared(link, topics):
     for topic in topics:
         link.mirror(topic)
