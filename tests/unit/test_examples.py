@@ -10,7 +10,7 @@ from support.pages import DOCS, ROOT
 SCRIPTS = sorted((ROOT / "examples").iterdir())
 PAGE = (DOCS / "scripts.md").read_text("utf-8")
 TESTS = (ROOT / "tests" / "cluster" / "test_examples.py").read_text("utf-8")
-BASHISMS = re.compile(r"\[\[|\bfunction\b|\blocal\b|<<<|\$'|^\s*source\b|\(\(\s*\w+\s*(\+\+|=)|&>|\bpipefail\b", re.M)
+BASHISMS = re.compile(r"\[\[|\bfunction\b|\blocal\b|<<<|\$'|\n\s*source\b|\(\(\s*\w+\s*(\+\+|=)|&>|\bpipefail\b")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
