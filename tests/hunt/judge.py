@@ -27,16 +27,19 @@ def judge(
     journal: Journal,
     *,
     behind: bool,
+    upto: Mapping[int, int],
     gaps: Sequence[LostGap] | None,
 ) -> Judgement:
-    """`behind`: FAILED or stopped, so it may end early. `gaps`: the ledger, where it was never deleted."""
+    """`behind`: FAILED or stopped, so it may end early. `upto`: where it FAILED because its log went wrong; nothing is
+    promised from there on. `gaps`: the ledger, where it was never deleted.
+    """
     if shape is Shape.COMPACTED:
-        return _compacted(source, destination, topic, journal, behind=behind)
+        return _compacted(source, destination, topic, journal, behind=behind, upto=upto)
     ignore = {What.LOG_START} if shape is Shape.DELETED else set()
     if shape is Shape.APPEND_TIME:
         ignore.add(What.TIMESTAMP_TYPE)
     found = oracle.compare(
-        source.bootstrap_servers, destination.bootstrap_servers, topic, ignore=ignore, may_lag=behind
+        source.bootstrap_servers, destination.bootstrap_servers, topic, ignore=ignore, may_lag=behind, upto=upto
     )
     # A mirror that ended does not grow with its source.
     told = [str(d) for d in found if not (behind and d.what is What.PARTITIONS)]
@@ -50,7 +53,13 @@ def _reader(cluster: KafkaCluster, topic: str) -> logs.Topic:
 
 
 def _compacted(
-    source: KafkaCluster, destination: KafkaCluster, topic: str, journal: Journal, *, behind: bool
+    source: KafkaCluster,
+    destination: KafkaCluster,
+    topic: str,
+    journal: Journal,
+    *,
+    behind: bool,
+    upto: Mapping[int, int],
 ) -> Judgement:
     """All that the source still holds is there. What the source has cleaned since was once there at that offset."""
     ours, theirs = _reader(destination, topic), _reader(source, topic)
@@ -63,7 +72,7 @@ def _compacted(
             continue
         reached = there[partition].end
         if behind:
-            end = min(end, *reached.values())
+            end = min(end, *reached.values(), upto.get(partition, end))
         elif set(reached.values()) != {end}:
             out.differences.append(f"partition {partition}: log end: source {end}, destination {reached}")
         span = {partition: range(bounds.start, end)}

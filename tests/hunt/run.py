@@ -239,11 +239,15 @@ class _Run:
             pair = [logs.Topic(c.bootstrap_servers, name, deadline + 20) for c in self.stage.clusters.values()]
             left = max(1.0, deadline - time.monotonic())
             try:
-                eventually(lambda name=name, pair=pair: self._is_over(name) or _equal_ends(*pair), left, interval=0.15)
+                eventually(lambda name=name, pair=pair: self._is_there(name, *pair), left, interval=0.15)
             except AssertionError:
                 shown = self.kmirror.run("mirror", "describe", name, "--link", LINK, check=False).stdout
                 bounds = [topic.bounds() for topic in pair]
                 self.result.findings.append(f"{name} does not catch up: {bounds}; {shown}")
+
+    def _is_there(self, name: str, source: logs.Topic, destination: logs.Topic) -> bool:
+        self.runners.start()  # the one that stayed may have given the link up to one that was ended since
+        return self._is_over(name) or _equal_ends(source, destination)
 
     def _is_over(self, name: str) -> bool:
         return self._mirror(name).state in (MirrorState.FAILED, MirrorState.STOPPED)
@@ -257,7 +261,7 @@ class _Run:
                 self._failed(plan.shape, mirror)
             found = judge(
                 self.stage.source, self.stage.destination, name, plan.shape, self.traffic.journals[number],
-                behind=behind, gaps=gaps,
+                behind=behind, upto=_overrun_at(mirror), gaps=gaps,
             )  # fmt: skip
             self.result.records += found.records
             self.result.differences += [f"{name}: {difference}" for difference in found.differences]
@@ -283,6 +287,13 @@ class _Run:
         overrun = code == Failure.RETENTION_OVERRUN and shape is Shape.DELETED and self.schedule.gap_fill_max < 1000
         late = code == Failure.MARKER_OVERRUN and self.schedule.late_markers
         (self.result.failed if overrun or late else self.result.findings).append(told)
+
+
+def _overrun_at(mirror: Mirror) -> dict[int, int]:
+    error = mirror.error
+    if error is None or error.code != Failure.MARKER_OVERRUN or error.partition is None or error.offset is None:
+        return {}
+    return {error.partition: error.offset}
 
 
 def _equal_ends(source: logs.Topic, destination: logs.Topic) -> bool:

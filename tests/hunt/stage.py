@@ -13,6 +13,7 @@ from kmirror.sandbox.settings import broker_properties
 SPEEDY = {
     "auto.create.topics.enable": "false",
     "log.segment.delete.delay.ms": "500",
+    "log.flush.start.offset.checkpoint.interval.ms": "200",
     "log.cleaner.backoff.ms": "500",
     "log.initial.task.delay.ms": "500",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",

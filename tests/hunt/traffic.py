@@ -92,6 +92,8 @@ class SourceTraffic:
         self._producers: dict[tuple[str, int], Producer] = {}
         self._lock = threading.Lock()
         self._transactional: dict[tuple[int, int], Producer | None] = {}
+        self._deleted: dict[tuple[str, int], int] = {}
+        """Log starts that DeleteRecords has answered for."""
         self._stop = threading.Event()
         self._started = 0.0
         lanes: dict[tuple[int, int], list[Burst]] = defaultdict(list)
@@ -123,6 +125,20 @@ class SourceTraffic:
                 raise TimeoutError("the source does not acknowledge")
         self._producers.clear()
         self._transactional.clear()
+        self._delete_again()
+
+    def _delete_again(self) -> None:
+        """A broker writes its log starts to a file now and then: one that was killed forgets the last ones, and records
+        come back that no reader was to see any more.
+        """
+        for (name, partition), before in self._deleted.items():
+            eventually(lambda n=name, p=partition, b=before: self._delete_before(n, p, b), 30, f"{name} is cut again")
+
+    def _delete_before(self, name: str, partition: int, before: int) -> bool:
+        wanted = [TopicPartition(name, partition, before)]
+        for deleted in self._admin.delete_records(wanted, request_timeout=5).values():
+            deleted.result()
+        return True
 
     def _lane(self, bursts: list[Burst]) -> None:
         for burst in bursts:
@@ -224,9 +240,8 @@ class SourceTraffic:
             for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
         ]
         before = ends[0] + (ends[1] - ends[0]) * (burst.salt % 101) // 100
-        wanted = [TopicPartition(name, burst.partition, before)]
-        for deleted in self._admin.delete_records(wanted, request_timeout=5).values():
-            deleted.result()
+        self._delete_before(name, burst.partition, before)
+        self._deleted[name, burst.partition] = max(before, self._deleted.get((name, burst.partition), 0))
 
     def _grow(self, name: str, total: int) -> None:
         def grown() -> bool:
