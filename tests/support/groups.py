@@ -50,12 +50,12 @@ class GroupConsumer:
                 "group.protocol": protocol,
                 "enable.auto.commit": False,
                 "auto.offset.reset": reset,
+                "enable.partition.eof": True,
                 "log_level": 2,
                 **classic,
             }
         )
         self._topic = topic
-        self.read_all: list[Message] = []
 
     def __enter__(self) -> Self:
         self._consumer.subscribe([self._topic])
@@ -74,23 +74,22 @@ class GroupConsumer:
             got += self._take(count - len(got), 0.2)
         return got
 
-    def read_until_silent(self, silent_s: float = 2.0, timeout: float = 40) -> list[Message]:
-        """All that comes, until the first record has come and then none for a while."""
+    def read_rest(self, timeout: float = 40) -> list[Message]:
+        """All from where the group is up to the ends of all partitions; at once where it is there."""
         got: list[Message] = []
+        at_end: set[int] = set()
         deadline = time.monotonic() + timeout
-        last = None
-        while time.monotonic() < deadline and (last is None or time.monotonic() < last + silent_s):
-            found = self._take(500, 0.2)
-            if found:
-                last = time.monotonic()
-            got += found
+        while not at_end or at_end != {place.partition for place in self._consumer.assignment()}:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self._topic} was not read to its end within {timeout} s")
+            got += self._take(500, 0.2, at_end)
         return got
 
     def commit(self) -> None:
         """Commits what was read, and waits for it."""
         self._consumer.commit(asynchronous=False)
 
-    def _take(self, most: int, wait_s: float) -> list[Message]:
+    def _take(self, most: int, wait_s: float, at_end: set[int] | None = None) -> list[Message]:
         got = []
         for message in self._consumer.consume(most, timeout=wait_s):
             error = message.error()
@@ -98,7 +97,8 @@ class GroupConsumer:
                 got.append(message)
             elif error.code() != KafkaError._PARTITION_EOF:
                 raise KafkaException(error)
-        self.read_all += got
+            elif at_end is not None:
+                at_end.add(message.partition())
         return got
 
 
@@ -108,3 +108,8 @@ def committed(cluster: KafkaCluster, group: str, topic: str) -> dict[int, int]:
     found = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(20)
     places = found.topic_partitions or []
     return {p.partition: p.offset for p in places if p.topic == topic and p.offset >= 0}
+
+
+def delete_group(cluster: KafkaCluster, group: str) -> None:
+    client = AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 2})
+    client.delete_consumer_groups([group])[group].result(20)
