@@ -144,4 +144,4 @@ class MirrorCopy:
         first, last = (self._samples[0], self._samples[-1]) if self._samples else ((0.0, 0, 0), (0.0, 0, 0))
         elapsed = last[0] - first[0]
         rates = ((last[1] - first[1]) / elapsed, (last[2] - first[2]) / elapsed) if elapsed > 0 else (0.0, 0.0)
-        return MirrorStatus(self.mirror.topic, shown, partitions, *rates)
+        return MirrorStatus(self.mirror.topic, shown, partitions, *rates, trouble=self.trouble)

@@ -72,6 +72,8 @@ class MirrorStatus:
     partitions: tuple[PartitionStatus, ...] = ()
     bytes_per_s: float = 0.0
     records_per_s: float = 0.0
+    trouble: Trouble | None = None
+    """Why a step of the mirror as a whole (its growth, its end) does not get done yet."""
 
     @property
     def lag(self) -> int | None:
@@ -129,9 +131,10 @@ def _trouble(data: Mapping[str, Any] | None) -> Trouble | None:
 
 
 def _mirror(data: Mapping[str, Any]) -> MirrorStatus:
-    rest = {k: v for k, v in data.items() if k not in {"state", "partitions"}}
+    rest = {k: v for k, v in data.items() if k not in {"state", "partitions", "trouble"}}
     partitions = tuple(_partition(p) for p in data["partitions"])
-    return MirrorStatus(**rest, state=MirrorState(data["state"]), partitions=partitions)
+    trouble = _trouble(data.get("trouble"))
+    return MirrorStatus(**rest, state=MirrorState(data["state"]), partitions=partitions, trouble=trouble)
 
 
 def _partition(data: Mapping[str, Any]) -> PartitionStatus:

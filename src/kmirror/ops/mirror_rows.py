@@ -118,9 +118,14 @@ def error_text(error: MirrorError | None) -> str:
 
 
 def _mirror_error(seen: Seen, mirror: Mirror) -> MirrorError | None:
+    """Why it failed; or else why a step of it, such as a promote, does not get done yet."""
     if mirror.error or mirror.state is MirrorState.STOPPED or seen.fresh is None:
         return mirror.error
-    return next((p.error for p in seen.partitions(mirror) if p and p.error), None)
+    failed = next((p.error for p in seen.partitions(mirror) if p and p.error), None)
+    status = seen.mirror_status(mirror.topic)
+    if failed or status is None or status.trouble is None:
+        return failed
+    return MirrorError(status.trouble.code, status.trouble.message)
 
 
 def _partition_message(part: PartitionStatus | None) -> str:
