@@ -1,8 +1,8 @@
 """`kmirror link run`, `start`, `stop` and `logs`: the process that copies."""
 
-import os
+import contextlib
 import time
-from collections import deque
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,6 +12,11 @@ from kmirror.cli.options import LinkArg, OutputOpt
 from kmirror.cli.output import Format, note, print_document, say
 
 _FOLLOW_S: Final = 0.2
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
 
 
 def _listen(text: str | None) -> str | None:
@@ -36,6 +41,11 @@ MetricsOpt = Annotated[
     ),
 ]
 
+LogFormatOpt = Annotated[
+    LogFormat | None,
+    typer.Option("--log-format", help="Lines for people or objects for machines. Default: the link's log.format."),
+]
+
 
 def register(app: typer.Typer) -> None:
     app.command("run")(run)
@@ -47,25 +57,32 @@ def register(app: typer.Typer) -> None:
 def run(
     link: LinkArg,
     metrics_addr: MetricsOpt = None,
+    log_format: LogFormatOpt = None,
     log_file: Annotated[
         Path | None, typer.Option("--log-file", hidden=True, help="Log there instead of to stderr.")
     ] = None,
 ) -> None:
     """Run a link here, in the foreground, until SIGTERM or Ctrl-C: for systemd and containers. Logs to stderr."""
-    from kmirror.process.runner import run_link
+    from kmirror.process.runner import RunOptions, run_link
     from kmirror.state.links import LinkStore
     from kmirror.state.paths import home
 
     LinkStore(home()).get(link)
-    raise typer.Exit(run_link(home(), link, log_file=log_file, metrics_address=metrics_addr))
+    raise typer.Exit(run_link(home(), link, RunOptions(log_file, log_format, metrics_addr)))
 
 
-def start(link: LinkArg, metrics_addr: MetricsOpt = None, output: OutputOpt = Format.HUMAN) -> None:
+def start(
+    link: LinkArg,
+    metrics_addr: MetricsOpt = None,
+    log_format: LogFormatOpt = None,
+    output: OutputOpt = Format.HUMAN,
+) -> None:
     """Start the detached runner of a link. Done where it runs already."""
     from kmirror.ops.link_process import start_link
     from kmirror.state.paths import home
 
-    options = [] if metrics_addr is None else ["--metrics-addr", metrics_addr]
+    given = {"--metrics-addr": metrics_addr, "--log-format": log_format}
+    options = [word for name, value in given.items() if value is not None for word in (name, value)]
     started = start_link(home(), link, options)
     if started.already and options:
         note("Warning: the runner goes on as it was started: its options hold from its next start.")
@@ -100,7 +117,8 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is logged, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", min=0, help="How many of the last lines.")] = 100,
 ) -> None:
-    """Print the log of a link's runner."""
+    """Print the log of a link's runner: the last lines, and with --follow those that come, over every rotation."""
+    from kmirror.ops.link_log import LogFollower
     from kmirror.ops.link_process import log_path
     from kmirror.state.paths import home
 
@@ -108,38 +126,8 @@ def logs(
     if not path.exists() and not follow:
         note(f'Cluster link "{link}" has logged nothing yet.')
         return
-    _print_log(path, lines, follow=follow)
-
-
-def _print_log(path: Path, lines: int, *, follow: bool) -> None:
-    """The last lines; with `follow` what comes then, also in the next file once this one is rotated."""
-    try:
-        at = _print_tail(path, lines)
+    with LogFollower(path) as log, contextlib.suppress(KeyboardInterrupt):  # that is how following ends
+        typer.echo(log.tail(lines), nl=False)
         while follow:
-            at = _print_new(path, at)
+            typer.echo(log.read(), nl=False)
             time.sleep(_FOLLOW_S)
-    except KeyboardInterrupt:
-        return  # that is how following ends
-
-
-def _print_tail(path: Path, lines: int) -> tuple[int, int]:
-    """Where reading ended: (inode, offset)."""
-    if not path.exists():
-        return (0, 0)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in deque(file, lines):
-            typer.echo(line, nl=False)
-        return (os.fstat(file.fileno()).st_ino, file.tell())
-
-
-def _print_new(path: Path, at: tuple[int, int]) -> tuple[int, int]:
-    inode, offset = at
-    if not path.exists():
-        return at
-    with path.open(encoding="utf-8", errors="replace") as file:
-        stat = os.fstat(file.fileno())
-        file.seek(offset if stat.st_ino == inode and stat.st_size >= offset else 0)
-        text = file.read()
-        if text:
-            typer.echo(text, nl=False)
-        return (stat.st_ino, file.tell())

@@ -86,7 +86,7 @@ def _run_here(link: str, topic: str) -> int:
     """The live view owns the terminal, so the log goes to the link's file."""
     from kmirror.cli.live import LiveView
     from kmirror.model.status import LinkStatus
-    from kmirror.process.runner import run_link
+    from kmirror.process.runner import RunOptions, run_link
     from kmirror.state.links import LinkStore
     from kmirror.state.paths import home
     from kmirror.state.runtime import RunFiles
@@ -99,4 +99,4 @@ def _run_here(link: str, topic: str) -> int:
             if found and topic in found.mirrors:  # else it was deleted meanwhile: the runner ends by itself
                 view.update(found, status)
 
-        return run_link(home(), link, log_file=RunFiles(home(), link).log, on_status=show)
+        return run_link(home(), link, RunOptions(log_file=RunFiles(home(), link).log, on_status=show))

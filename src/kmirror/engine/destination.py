@@ -1,7 +1,6 @@
 """A produce pipeline for each destination broker: one batch a partition in a request, at most five in flight."""
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import DATA_EPOCH
 from kmirror.engine.steps import Append
 from kmirror.errors import ClusterError
+from kmirror.log import events
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
 from kmirror.wire import batch as wire
@@ -29,7 +29,7 @@ from kmirror.wire.errors import (
 )
 from kmirror.wire.produce import Produced, ProducePartition
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 DEPTH: Final = 5
 """Requests in flight: the broker remembers the last five batches of a producer (ProducerStateEntry)."""
@@ -198,7 +198,9 @@ class DestinationProducer:
 
     def _refused(self, copy: PartitionCopy, sent: Sent, code: int, error: ClusterError) -> None:
         copy.counters.refusals[error_name(code) if code > 0 else type(error).__name__] += 1
-        log.warning("%s: batch for offset %d refused: %s", copy.name, sent.step.base, error.message)
+        log.warning(
+            "batch refused", topic=copy.topic, partition=copy.partition, offset=sent.step.base, error=error.message
+        )
         passing = code == -1 or is_retriable(code) or is_authorization(code) or code in REOPEN_AFTER_PRODUCE
         if passing:
             self._on_broken(copy, error)

@@ -4,7 +4,6 @@ A partition flows once it is opened; what breaks it closes it, and it is opened 
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,11 +21,12 @@ from kmirror.engine.source import SourceFetcher
 from kmirror.engine.steps import Fill
 from kmirror.engine.transaction_filler import TransactionFiller
 from kmirror.errors import ClusterError, KmirrorError
+from kmirror.log import events
 from kmirror.model.link import GapFill
 from kmirror.model.mirror import MirrorError
 from kmirror.model.settings import LinkSettings
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _OPENING_AT_ONCE: Final = 16
 
@@ -119,7 +119,11 @@ class Flow:
         else:
             if gap:
                 log.warning(
-                    "%s: offsets %d to %d are lost: retention overran the mirror", copy.name, gap.base, gap.end - 1
+                    "offsets are lost: retention overran the mirror",
+                    topic=copy.topic,
+                    partition=copy.partition,
+                    first=gap.base,
+                    last=gap.end - 1,
                 )
                 copy.counters.lost += gap.count
                 copy.enqueue(gap)
@@ -217,7 +221,7 @@ class Flow:
                 self._engine.destination_stale()
                 await asyncio.sleep(copy.backoff.next())
             else:
-                log.debug("%s: opened at %d", copy.name, copy.appender.log_end)
+                log.debug("opened", topic=copy.topic, partition=copy.partition, offset=copy.appender.log_end)
                 if not mirror.running or not self._engine.held() or producer_id != self._identity.producer_id:
                     copy.closed()
                     continue

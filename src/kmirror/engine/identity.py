@@ -6,17 +6,17 @@ token as coordinator epoch, and are sent only under a lease: within 200 ms of as
 """
 
 import asyncio
-import logging
 import sys
 import time
 from typing import Final
 
 from kmirror.errors import ClusterError
+from kmirror.log import events
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 DATA_EPOCH: Final = 0
 RENEW_S: Final = 24 * 3600.0
@@ -69,7 +69,7 @@ class Identity:
             if changed or self.run_token is None or new != self.run_token + 1:
                 self.held_since = new
             self.producer_id, self.run_token = producer_id, new
-            log.info("producer id %d, run token %d", producer_id, new)
+            log.info("link is held", producer_id=producer_id, run_token=new)
             return changed
 
     async def lease(self) -> float:

@@ -5,7 +5,6 @@ the destination's log end.
 """
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -23,6 +22,7 @@ from kmirror.engine.recorder import Recorder
 from kmirror.engine.tenure import Tenure
 from kmirror.engine.transactions import Transactions
 from kmirror.errors import ClusterError, KmirrorError
+from kmirror.log import events
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.settings import LinkSettings
@@ -30,7 +30,7 @@ from kmirror.model.states import LIVE, RECORDED, Event, MirrorState
 from kmirror.model.status import MirrorStatus, Trouble
 from kmirror.wire.cluster import Cluster
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _DRAIN_S: Final = 8.0
 _GONE_AFTER_S: Final = 300.0  # cluster.link.retry.timeout.ms
@@ -112,11 +112,11 @@ class LinkEngine:
                 mirror.finishing = True
                 self._start(self._finish(mirror))
         if wanted and not mirror.running:
-            log.info("mirror %s: copying", mirror.mirror.topic)
+            log.info("mirror is copied", topic=mirror.mirror.topic)
             mirror.running = True
         elif not wanted and mirror.running:
             why = MirrorState.LINK_PAUSED if self._paused else mirror.mirror.state
-            log.info("mirror %s: halted (%s)", mirror.mirror.topic, why)
+            log.info("mirror is halted", topic=mirror.mirror.topic, state=str(why))
             mirror.halt()
         for copy in mirror.partitions.values():
             self._flow.open_when_due(mirror, copy)
@@ -167,7 +167,7 @@ class LinkEngine:
     def _on_stray(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, ClusterError):  # an answer that nobody waits for any more
-            log.debug("dropped: %s", error)
+            log.debug("answer dropped", error=str(error))
             return
         self._die(error or RuntimeError(context["message"]))
 
@@ -225,7 +225,7 @@ class LinkEngine:
 
     async def _grow(self, mirror: MirrorCopy, partitions: int) -> None:
         topic = mirror.mirror.topic
-        log.info("mirror %s: the source has %d partitions now", topic, partitions)
+        log.info("the source has more partitions", topic=topic, partitions=partitions)
         await self._insist(mirror, lambda: self._recorder.grow(topic, partitions))
         mirror.growing = False
 
@@ -235,8 +235,14 @@ class LinkEngine:
         if mirror.error is not None:
             return
         mirror.error = error
-        where = "" if error.partition is None else f"[{error.partition}]"
-        log.error("mirror %s%s FAILED: %s: %s", mirror.mirror.topic, where, error.code, error.message)
+        log.error(
+            "mirror FAILED",
+            topic=mirror.mirror.topic,
+            partition=error.partition,
+            offset=error.offset,
+            code=error.code,
+            error=error.message,
+        )
         mirror.halt()
         topic = mirror.mirror.topic
         self._start(self._insist(mirror, lambda: self._recorder.failed(topic, error)))
@@ -254,7 +260,7 @@ class LinkEngine:
                 if mirror.drained:
                     await self._settle(mirror)
                     await self._insist(mirror, lambda: self._recorder.stopped(topic))
-                    log.info("mirror %s: stopped", topic)
+                    log.info("mirror is stopped", topic=topic)
                     break
             elif mirror.error:
                 break
@@ -284,7 +290,7 @@ class LinkEngine:
             except KmirrorError as e:
                 since = mirror.trouble.since_ms if mirror.trouble else now_ms()
                 mirror.trouble = Trouble(e.message, since, getattr(e, "code", "INTERNAL_ERROR"))
-                log.warning("mirror %s: %s", mirror.mirror.topic, e.message)
+                log.warning("not done yet", topic=mirror.mirror.topic, error=e.message)
                 await asyncio.sleep(backoff.next())
             else:
                 mirror.trouble = None

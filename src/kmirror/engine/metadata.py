@@ -1,17 +1,17 @@
 """Keeps the metadata of one cluster fresh: at intervals, and at once when somebody finds it stale."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from kmirror.engine.backoff import Backoff, wait_for_event
 from kmirror.engine.copy import now_ms
 from kmirror.errors import ClusterError
+from kmirror.log import events
 from kmirror.model.status import Trouble
 from kmirror.wire.cluster import Cluster
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _AT_MOST_EVERY_S: Final = 0.1
 
@@ -48,7 +48,7 @@ class MetadataLoop:
                 await asyncio.sleep(backoff.next())
                 continue
             if self.trouble:
-                log.info("the %s cluster answers again", self._cluster.role)
+                log.info("cluster answers again", cluster=self._cluster.role)
             self.trouble = None
             backoff.reset()
             self._on_fresh()
@@ -58,6 +58,6 @@ class MetadataLoop:
     def _in_trouble(self, error: ClusterError) -> None:
         message = f"{self._cluster.role} cluster: {error.message}"
         if self.trouble is None or self.trouble.message != message:
-            log.warning("%s", message)
+            log.warning("cluster does not answer", cluster=self._cluster.role, code=error.code, error=error.message)
         since = self.trouble.since_ms if self.trouble else now_ms()
         self.trouble = Trouble(message, since, error.code)

@@ -6,7 +6,6 @@ superseded again within a minute, another runner lives, and this one ends. The y
 """
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -16,9 +15,10 @@ from kmirror.engine.backoff import Backoff, wait_for_event
 from kmirror.engine.copy import now_ms
 from kmirror.engine.identity import RENEW_S, Identity, Superseded
 from kmirror.errors import ClusterError
+from kmirror.log import events
 from kmirror.model.status import Trouble
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _CHECK_S: Final = 5.0
 _STAND_BY_S: Final = (2.0, 5.0)
@@ -73,7 +73,7 @@ class Tenure:
             raise error
         self._superseded_s = now
         delay = random.uniform(*_STAND_BY_S)
-        log.warning("%s: standing by for %.1f s", error.message, delay)
+        log.warning("standing by", seconds=round(delay, 1), error=error.message)
         await asyncio.sleep(delay)
 
     def _in_trouble(self, error: ClusterError) -> None:

@@ -130,6 +130,7 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "metrics.address": Setting(
             "", "Where the runner tells metrics and health, host:port or a port; nowhere if empty.", check.listen
         ),
+        "log.format": Setting("text", "How lines of the runner's log look.", check.one_of("text", "json")),
     }
 )
 """Every key of this version, in the order in which the documentation lists them."""

@@ -4,7 +4,6 @@ It answers from threads of its own, so that a scrape never holds the copy up, an
 event loop is stuck.
 """
 
-import logging
 import socket
 import sys
 import threading
@@ -14,11 +13,12 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Final, cast
 
 from kmirror.errors import StateError
+from kmirror.log import events
 from kmirror.model.listen import parse_listen
 from kmirror.process.metrics import exposition
 from kmirror.process.sights import Sights
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _CLIENT_S: Final = 10.0
 _AT_ONCE: Final = 16
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that http.server uses
-        log.debug("%s: %s", self.address_string(), format % args)
+        log.debug("metrics", client=self.address_string(), request=format % args)
 
 
 class MetricsServer(ThreadingMixIn, TCPServer):
@@ -108,4 +108,4 @@ class MetricsServer(ThreadingMixIn, TCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):  # a client may go away when it likes
-            log.exception("metrics: %s could not be answered", client_address[0])  # noqa: LOG004  # called in a handler
+            log.exception("metrics: a client could not be answered", client=str(client_address[0]))  # noqa: LOG004  # called in a handler

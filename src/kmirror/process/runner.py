@@ -2,23 +2,25 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kmirror import __version__
 from kmirror.engine.copy import now_ms
 from kmirror.engine.counters import RunCounters
 from kmirror.engine.identity import Superseded
 from kmirror.engine.link import LinkEngine
 from kmirror.errors import KmirrorError, NotFound, StateError
+from kmirror.log import events
 from kmirror.model.link import Link
 from kmirror.model.settings import LinkSettings, SettingError, settings_from
 from kmirror.model.status import LinkState, LinkStatus, Trouble
 from kmirror.process.control import ControlServer
-from kmirror.process.logs import start_logging
+from kmirror.process.logs import TEXT, Log, logging_to
 from kmirror.process.recording import LinkRecorder
 from kmirror.process.sights import RunnerSights
 from kmirror.state.links import LinkStore
@@ -33,7 +35,7 @@ from kmirror.tasks.task import TaskEnv
 if TYPE_CHECKING:
     from kmirror.process.metrics_server import MetricsServer
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 EXIT_SUPERSEDED: Final = 5
 """Another runner has this link: a supervisor must not start us again (RestartPreventExitStatus=5)."""
@@ -41,18 +43,24 @@ _STATUS_S: Final = 1.0
 _LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
 
 
-def run_link(
-    home: Home,
-    link: str,
-    *,
-    log_file: Path | None = None,
-    metrics_address: str | None = None,
-    on_status: Callable[[LinkStatus], None] | None = None,
-) -> int:
-    """Mirrors `link` until SIGTERM or SIGINT; returns the exit code. `on_status` is called each second.
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How one run is to be. The address and the format go before the link's own `metrics.address` and `log.format`.
 
-    `metrics_address`: where metrics and health are told, before the link's own `metrics.address`; nowhere without both.
-    Raises NotFound for an unknown link, LinkBusy while another process runs it.
+    Logs to stderr without a `log_file`; `on_status` is called each second.
+    """
+
+    log_file: Path | None = None
+    log_format: str | None = None
+    metrics_address: str | None = None
+    on_status: Callable[[LinkStatus], None] | None = None
+
+
+def run_link(home: Home, link: str, options: RunOptions) -> int:
+    """Mirrors `link` until SIGTERM or SIGINT; returns the exit code.
+
+    Raises NotFound for an unknown link, LinkBusy while another process runs it, StateError where it can't tell metrics
+    at the address that is wanted.
     """
     os.umask(0o077)
     store = LinkStore(home)
@@ -61,23 +69,17 @@ def run_link(
     files.create()
     with files.lock as lock:
         lock.acquire(link, {"pid": os.getpid(), "started_ms": now_ms()})
-        start_logging(log_file)
-        return asyncio.run(_Runner(store, files, link, metrics_address, on_status).run())
+        with logging_to(options.log_file, link) as log_lines:
+            return asyncio.run(_Runner(store, files, link, options, log_lines).run())
 
 
 class _Runner:
-    def __init__(
-        self,
-        store: LinkStore,
-        files: RunFiles,
-        link: str,
-        metrics_address: str | None,
-        on_status: Callable[[LinkStatus], None] | None,
-    ) -> None:
+    def __init__(self, store: LinkStore, files: RunFiles, link: str, options: RunOptions, log_lines: Log) -> None:
         self._store = store
         self._files = files
         self._name = link
-        self._on_status = on_status
+        self._options = options
+        self._log_lines = log_lines
         self._started_ms = now_ms()
         self._seen = (-1, -1)
         self._reload = asyncio.Event()
@@ -91,7 +93,7 @@ class _Runner:
         self._engine = self._new_engine()
         self._control = ControlServer(files.socket, self._status, self._reload.set)
         self._sights = RunnerSights(lambda: self._engine, self._status, self._counters)
-        self._metrics_option = metrics_address
+        self._set_log_format()
         self._metrics_at: str | None = None
         self._metrics: MetricsServer | None = None
 
@@ -103,7 +105,7 @@ class _Runner:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        log.info("link %s: running, pid %d", self._name, os.getpid())
+        log.info("runner begins", link=self._name, pid=os.getpid(), version=__version__)
         self._serve_metrics()
         await self._control.start()
         self._look()
@@ -112,10 +114,10 @@ class _Runner:
         try:
             await self._run_engines()
         except Superseded as e:
-            log.error("link %s: %s; this one ends", self._name, e.message)  # noqa: TRY400  # not a fault of ours
+            log.error("runner ends: another one has the link", link=self._name, error=e.message)  # noqa: TRY400  # not a fault of ours
             return EXIT_SUPERSEDED
         except Exception:
-            log.exception("link %s: ended by a fault of kmirror; the next run goes on where the log ends", self._name)
+            log.exception("runner ends by a fault of kmirror; the next goes on where the log ends", link=self._name)
             return 1
         finally:
             await self._tasks.end()
@@ -126,7 +128,7 @@ class _Runner:
             if self._metrics:
                 self._metrics.close()
             self._write_status()
-        log.info("link %s: stopped", self._name)
+        log.info("runner ends", link=self._name)
         return 0
 
     async def _run_engines(self) -> None:
@@ -144,7 +146,7 @@ class _Runner:
         self._engine.stop()
 
     def _on_signal(self, number: int) -> None:
-        log.info("%s: stopping", signal.Signals(number).name)
+        log.info("runner is to end", signal=signal.Signals(number).name)
         self._stop()
         loop = asyncio.get_running_loop()
         for again in (signal.SIGTERM, signal.SIGINT):  # a second one ends it at once: nothing is lost by that
@@ -171,10 +173,10 @@ class _Runner:
             found = self._store.get(self._name)
             settings = settings_from(found.configs)
         except NotFound:
-            log.info("link %s was deleted", self._name)
+            log.info("link was deleted", link=self._name)
             self._stop()
         except (StateError, SettingError) as e:
-            log.error("%s", e)  # noqa: TRY400  # no traceback: it is not a fault of ours
+            log.error("links.toml can't be taken", error=str(e))  # noqa: TRY400  # no traceback: it is not a fault of ours
         else:
             self._take(found, settings)
 
@@ -190,17 +192,18 @@ class _Runner:
         elif not self._renewing:
             self._engine.apply(link.mirrors, paused=link.paused)
         self._tasks.apply(link)
+        self._set_log_format()
         try:
             self._serve_metrics()
         except StateError as e:  # the copying goes on, whoever has the port
-            log.error("%s", e.message)  # noqa: TRY400  # as above
+            log.error("no metrics", error=e.message)  # noqa: TRY400  # as above
 
     @staticmethod
     def _note_changes(before: Link, after: Link) -> None:
         for key in sorted(before.configs.keys() | after.configs.keys()):
             old, new = before.configs.get(key), after.configs.get(key)
             if old != new:
-                log.info("configuration %s: %s -> %s", key, old, new)
+                log.info("configuration changed", key=key, old=old, new=new)
 
     # --- what is seen
 
@@ -208,15 +211,16 @@ class _Runner:
         while True:
             await asyncio.sleep(_STATUS_S)
             self._write_status()
+            self._log_lines.tick()
 
     def _write_status(self) -> None:
         status = self._sights.look()
         try:
             self._files.write_status(status)
         except (OSError, KmirrorError) as e:
-            log.warning("cannot write status.json: %s", e)
-        if self._on_status:
-            self._on_status(status)
+            log.warning("status.json can't be written", error=str(e))
+        if self._options.on_status:
+            self._options.on_status(status)
 
     def _status(self) -> LinkStatus:
         engine = self._engine
@@ -238,9 +242,12 @@ class _Runner:
             return LinkState.PAUSED
         return LinkState.UNAVAILABLE if trouble else LinkState.ACTIVE
 
+    def _set_log_format(self) -> None:
+        self._log_lines.set_form(self._options.log_format or self._link.configs.get("log.format") or TEXT)
+
     def _serve_metrics(self) -> None:
         """Where the option says, else where the link says now. Raises StateError where that can't be."""
-        wanted = self._metrics_option or self._link.configs.get("metrics.address") or None
+        wanted = self._options.metrics_address or self._link.configs.get("metrics.address") or None
         if wanted == self._metrics_at:
             return
         if self._metrics:
@@ -250,4 +257,4 @@ class _Runner:
             from kmirror.process.metrics_server import MetricsServer  # megabytes that few runners need
 
             self._metrics = MetricsServer(wanted, self._sights)
-            log.info("metrics and health at http://%s/", self._metrics.address)
+            log.info("metrics and health", url=f"http://{self._metrics.address}/")

@@ -1,20 +1,20 @@
 """One cluster as a client sees it: who leads which partition, and a connection to each broker for each purpose."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from kmirror.errors import ClusterError
+from kmirror.log import events
 from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.wire import rpc
 from kmirror.wire.connection import Connection, connect
 from kmirror.wire.errors import BrokerError, ConnectionLost
 from kmirror.wire.rpc import TopicMetadata
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5.0
 
@@ -123,7 +123,7 @@ class Cluster:
                 made.close()
                 raise
             self._connections[key] = made
-            log.info("connected to %s broker %d at %s:%d for %s", self.role, node, host, port, purpose)
+            log.info("connected", cluster=self.role, broker=node, address=f"{host}:{port}", purpose=purpose)
             return made
 
     async def coordinator(self, transactional_id: str) -> Connection:
