@@ -9,7 +9,6 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -23,7 +22,7 @@ from hunt.traffic import SourceTraffic, make_topic
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
-from kmirror.ops.mirror_create import create_mirror
+from kmirror.ops.mirror_create import create_mirrors
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
@@ -163,15 +162,12 @@ class _Run:
         )
         for one in made:
             one.result()
-        # Not by the command line: so many processes would take longer to start than the traffic lasts.
-        create = partial(
-            create_mirror,
-            Home(self.kmirror.home, self.kmirror.home / "run"),
-            link=LINK,
-            replication_factor=min(3, self.stage.brokers),
-            start=False,
-        )
-        list(pool.map(create, self.names))
+        home = Home(self.kmirror.home, self.kmirror.home / "run")
+        factor = min(3, self.stage.brokers)
+        created = create_mirrors(home, LINK, self.names, replication_factor=factor, start=False)
+        faults = [outcome.error for outcome in created.outcomes if outcome.error]
+        if faults:
+            raise faults[0]
         pool.shutdown()
         for name, plan in plans:
             if plan.shape is Shape.COMPACTED:  # the mirror keeps the lag, so that its own cleaner rests

@@ -90,7 +90,23 @@ def run(*words: str) -> int:
         (("mirror", "promote", "orders", "--link", "east-west", "--timeout", "soon"), 2, '"soon" is no time'),
         (("mirror", "failover", "stopped", "--link", "east-west"), 1, "has already stopped its mirror"),
         (("mirror", "failover", "orders", "--link", "east-west"), 1, "the destination cluster cannot be reached"),
-        (("mirror", "promote", "--link", "east-west"), 2, "Missing argument"),
+        (("mirror", "promote", "--link", "east-west"), 2, "no mirror topic is given"),
+        (("mirror", "pause", "orders", "--all", "--link", "east-west"), 2, "exclude each other"),
+        (("mirror", "pause", "--all", "--pattern", "x", "--link", "east-west"), 2, "exclude each other"),
+        (("mirror", "pause", "--pattern", "[", "--link", "east-west"), 2, 'pattern "[" is not a regular expression'),
+        (("mirror", "pause", "--pattern", "order", "--link", "east-west"), 1, 'no mirror topic that matches "order"'),
+        (("mirror", "pause", "--pattern", "stop.*", "--link", "east-west"), 1, ": 1 are STOPPED already"),
+        (("mirror", "pause", "--pattern", "", "--link", "east-west"), 1, 'no mirror topic that matches ""'),
+        (("mirror", "failover", "--all", "--link", "empty"), 1, 'link "empty" has no mirror topic'),
+        (("mirror", "resume", "--all", "--link", "nope"), 1, 'cluster link "nope" not found'),
+        (("mirror", "create", "--link", "empty"), 2, "no topic is given"),
+        (("mirror", "create", "a", "--all-matching", "b", "--link", "empty"), 2, "exclude each other"),
+        (("mirror", "create", "--all-matching", "(", "--link", "empty"), 2, "is not a regular expression"),
+        (("mirror", "create", "--all-matching", ".*", "--link", "empty"), 1, "the source cluster cannot be reached"),
+        (("mirror", "create", "--all-matching", ".*", "--source-topic", "a", "--link", "empty"), 2, "for one mirror"),
+        (("mirror", "create", "a", "b", "--source-topic", "c", "--link", "empty"), 2, "for one mirror"),
+        (("mirror", "create", "a", "--foreground", "--dry-run", "--link", "empty"), 2, "changes nothing"),
+        (("mirror", "create", "a", "b", "--link", "empty", "--config", "cleanup.policy=x"), 1, "cannot be reached"),
     ],
     ids=lambda value: " ".join(value)[:90] if isinstance(value, tuple) else None,
 )
@@ -116,6 +132,22 @@ def test_several_topics_are_each_by_itself(home, capsys):
     assert lines[3:5] == [["orders", "0", "-1", "-1", "", ""], ["orders", "1", "-1", "-1", "", ""]]
     assert lines[5][:4] == ["stopped", "-1", "-1", "-1"]
     assert "Error: failed to pause 2 of 3 mirror topics" in said.err
+    assert 'state = "PAUSED"' in home.links_file.read_text()
+
+
+def test_all_leaves_out_what_is_stopped(home, capsys):
+    assert run("mirror", "pause", "--all", "--link", "east-west", "--dry-run") == 1
+
+    said = capsys.readouterr()
+    told = {line.split("|")[0].strip() for line in said.out.splitlines()[2:]}
+    assert told == {"failed", "orders"}
+    assert 'mirror topic "failed" has failed, it cannot pause' in said.err
+
+
+def test_a_pattern_is_for_whole_names(home, capsys):
+    assert run("mirror", "pause", "--pattern", "or.*s", "--link", "east-west") == 0
+
+    assert {line.split("|")[0].strip() for line in capsys.readouterr().out.splitlines()[2:]} == {"orders"}
     assert 'state = "PAUSED"' in home.links_file.read_text()
 
 

@@ -237,3 +237,43 @@ def test_partition_and_offset_nought_are_places() -> None:
     mirror = Mirror("t", "t", "sid", "did", 1, MirrorState.FAILED, 5, MirrorError("C", "m", 0, 0))
     links = {"l": link("l", mirrors={"t": mirror})}
     assert parse_links(render_links(links), PATH) == links
+
+
+def mirrors(*topics: str) -> dict[str, Mirror]:
+    return {t: Mirror(t, t, "sid", "did", 1, MirrorState.ACTIVE, 1) for t in topics}
+
+
+def test_several_mirrors_change_in_one_write(tmp_path: Path) -> None:
+    store = LinkStore(home(tmp_path))
+    store.change(lambda links: links.update({"east-west": link(mirrors=mirrors("a", "b", "c"))}))
+    before = store.version()
+
+    def edit(mirror: Mirror) -> Mirror:
+        if mirror.topic == "b":
+            raise StateError("not b")
+        return mirror.moved(Event.PAUSE, 7)
+
+    changed = store.change_mirrors("east-west", ["c", "b", "nope", "a"], edit)
+
+    assert list(changed) == ["c", "b", "nope", "a"]
+    assert isinstance(changed["b"], StateError)
+    assert isinstance(changed["nope"], NotFound)
+    found = LinkStore(home(tmp_path)).get("east-west").mirrors
+    assert {t: str(m.state) for t, m in found.items()} == {"a": "PAUSED", "b": "ACTIVE", "c": "PAUSED"}
+    assert found["a"] == changed["a"]
+    assert store.version() != before
+    with pytest.raises(NotFound):
+        store.change_mirrors("nope", ["a"], edit)
+
+
+def test_a_store_sees_what_others_wrote(tmp_path: Path) -> None:
+    ours, theirs = LinkStore(home(tmp_path)), LinkStore(home(tmp_path))
+    assert ours.all() == {}
+    theirs.change(lambda links: links.update({"b": link("b"), "a": link("a")}))
+    assert list(ours.all()) == list(theirs.all()) == ["a", "b"]
+    theirs.change(lambda links: links.pop("a") and None)
+    assert list(ours.all()) == ["b"]
+    ours.all().clear()  # what a reader does with it changes nothing
+    assert list(ours.all()) == ["b"]
+    ours.home.links_file.unlink()
+    assert theirs.all() == {}

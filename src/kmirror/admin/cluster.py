@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
     NewTopic,
     OffsetSpec,
     ResourceType,
+    TopicDescription,
 )
 
 from kmirror import __version__
@@ -28,13 +29,16 @@ from kmirror.errors import AuthorizationFailed, KmirrorError, NotFound, NotReach
 TIMEOUT_S: Final = 10.0
 """Of any call: people wait for the answer, and a cluster that needs longer is in trouble."""
 _PAUSE_S: Final = 0.2  # between two tries, while leaders move
-_BROKER_DEFAULT: Final = -1  # CreateTopics v4+: the cluster's own default.replication.factor
+BROKER_DEFAULT: Final = -1  # CreateTopics v4+: the cluster's own default.replication.factor
 
-_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
 K = TypeVar("K")
 T = TypeVar("T")
+
+Answers = Mapping[str, Callable[[], T]]
+"""By topic, what waits for its answer; raises KafkaException."""
 
 
 class Origin(StrEnum):
@@ -110,9 +114,7 @@ class ClusterAdmin:
 
         def ask(left_s: float) -> TopicInfo:
             found = self._client.describe_topics(TopicCollection([topic]), request_timeout=left_s)[topic].result()
-            partitions = sorted(found.partitions, key=lambda p: p.id)
-            leaders = tuple(p.leader.id if p.leader and p.leader.id >= 0 else None for p in partitions)
-            return TopicInfo(topic, _id_text(found.topic_id), leaders, max(len(p.replicas) for p in partitions))
+            return topic_info(found)
 
         return self._call(f'describe topic "{topic}"', ask)
 
@@ -131,8 +133,7 @@ class ClusterAdmin:
         def ask(left_s: float) -> dict[str, TopicConfig]:
             resource = ConfigResource(ResourceType.TOPIC, topic)
             answers = self._client.describe_configs([resource], request_timeout=left_s)
-            entries = _only(answers).result()
-            return {name: TopicConfig(e.value, _origin(e)) for name, e in entries.items() if e.value is not None}
+            return topic_configs(_only(answers).result())
 
         return self._call(f'read the configs of topic "{topic}"', ask)
 
@@ -155,7 +156,7 @@ class ClusterAdmin:
         self, topic: str, partitions: int, replication_factor: int | None, configs: Mapping[str, str]
     ) -> None:
         """`replication_factor` None is the cluster's own default. Raises Conflict where the topic exists."""
-        factor = _BROKER_DEFAULT if replication_factor is None else replication_factor
+        factor = BROKER_DEFAULT if replication_factor is None else replication_factor
         new = NewTopic(topic, num_partitions=partitions, replication_factor=factor, config=dict(configs))
         self._call(
             f'create topic "{topic}"',
@@ -189,15 +190,7 @@ class ClusterAdmin:
         """Sets these configs and no other; None takes the topic's own value away."""
         if not configs:
             return
-        entries = [
-            ConfigEntry(
-                name,
-                value,
-                incremental_operation=AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET,
-            )
-            for name, value in configs.items()
-        ]
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        resource = alteration(topic, configs)
         self._call(
             f'alter the configs of topic "{topic}"',
             lambda left_s: _only(self._client.incremental_alter_configs([resource], request_timeout=left_s)).result(),
@@ -205,13 +198,13 @@ class ClusterAdmin:
 
     def stable_ends(self, topic: str, partitions: int) -> tuple[int, ...]:
         """The last stable offsets: everything below is decided, no transaction is open there."""
-        return self._offsets(topic, partitions, _LATEST, IsolationLevel.READ_COMMITTED)
+        return self._offsets(topic, partitions, LATEST, IsolationLevel.READ_COMMITTED)
 
     def log_ends(self, topic: str, partitions: int) -> tuple[int, ...]:
-        return self._offsets(topic, partitions, _LATEST, IsolationLevel.READ_UNCOMMITTED)
+        return self._offsets(topic, partitions, LATEST, IsolationLevel.READ_UNCOMMITTED)
 
     def log_starts(self, topic: str, partitions: int) -> tuple[int, ...]:
-        return self._offsets(topic, partitions, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+        return self._offsets(topic, partitions, EARLIEST, IsolationLevel.READ_UNCOMMITTED)
 
     def offsets_at(self, topic: str, partitions: int, timestamp_ms: int) -> tuple[int, ...]:
         """The first offset with this timestamp or a later one; -1 where there is none."""
@@ -235,6 +228,34 @@ class ClusterAdmin:
             return tuple(offsets[number] for number in range(partitions))
 
         return self._call(f'read the offsets of topic "{topic}"', ask)
+
+    def each(
+        self, topics: Sequence[str], doing: str, ask: Callable[[AdminClient, Sequence[str], float], Answers[T]]
+    ) -> dict[str, T | KmirrorError]:
+        """What one request says of each of several topics: a value, or the error of that topic alone. Raises nothing.
+
+        `ask` gets the topics and the seconds that are left; it is asked again for those whose leaders move. `doing` is
+        the verb in the words of an error: "describe topic".
+        """
+        deadline = time.monotonic() + self._timeout_s
+        found: dict[str, T | KmirrorError] = {}
+        waiting = list(topics)
+        while waiting:
+            answers = ask(self._client, waiting, max(0.1, deadline - time.monotonic()))
+            again = []
+            for topic, answer in answers.items():
+                try:
+                    found[topic] = answer()
+                except KafkaException as failure:
+                    error = error_of(failure)
+                    if error.code() in PASSING and time.monotonic() + _PAUSE_S < deadline:
+                        again.append(topic)
+                    else:
+                        found[topic] = self._words(error, f'{doing} "{topic}"')
+            waiting = again
+            if waiting:
+                time.sleep(_PAUSE_S)
+        return found
 
     def _call(self, doing: str, ask: Callable[[float], T]) -> T:
         """`ask` with the seconds that are left, again while leaders move; its errors in kmirror's words."""
@@ -276,6 +297,29 @@ class ClusterAdmin:
 def _only(answers: Mapping[K, "Future[T]"]) -> "Future[T]":
     (answer,) = answers.values()
     return answer
+
+
+def topic_info(found: TopicDescription) -> TopicInfo:
+    partitions = sorted(found.partitions, key=lambda p: p.id)
+    leaders = tuple(p.leader.id if p.leader and p.leader.id >= 0 else None for p in partitions)
+    return TopicInfo(found.name, _id_text(found.topic_id), leaders, max(len(p.replicas) for p in partitions))
+
+
+def topic_configs(entries: Mapping[str, ConfigEntry]) -> dict[str, TopicConfig]:
+    return {name: TopicConfig(e.value, _origin(e)) for name, e in entries.items() if e.value is not None}
+
+
+def alteration(topic: str, configs: Mapping[str, str | None]) -> ConfigResource:
+    """A change of these configs and no other; None takes the topic's own value away."""
+    entries = [
+        ConfigEntry(
+            name,
+            value,
+            incremental_operation=AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET,
+        )
+        for name, value in configs.items()
+    ]
+    return ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
 
 
 def _id_text(topic_id: Uuid) -> str:

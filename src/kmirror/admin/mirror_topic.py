@@ -1,18 +1,56 @@
 """The life of a mirror topic at the destination: made as the source's image, grown with it, released at the end."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from kmirror.admin.cluster import ClusterAdmin, TopicConfig, TopicInfo
+from kmirror.admin.many_topics import (
+    TopicPlan,
+    alter_topics,
+    configs_of,
+    create_topics,
+    delete_records_of,
+    find_topics,
+    log_ends_of,
+)
 from kmirror.admin.mirror_configs import MirrorConfigs, still_different
-from kmirror.errors import ClusterError, KmirrorError, UsageError
+from kmirror.errors import ClusterError, KmirrorError, NotFound, UsageError
+from kmirror.model.each import Each, split
 
 _WHILE_FILLED: Final = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 """DeleteRecords needs the first; the filler has no key, which a compacted topic refuses."""
+_AWAIT_S: Final = 10.0  # for the leaders of what was just created
+_PAUSE_S: Final = 0.2
 
-FillHeads = Callable[[str, str, Mapping[int, int]], None]
-"""Fills (topic, topic id, partition to offset) with empty records up to these offsets."""
+FillHeads = Callable[[Mapping[str, tuple[str, Mapping[int, int]]]], Mapping[str, KmirrorError]]
+"""Fills new topics with empty records: by topic its id, and by partition up to which offset. Returns what failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMirrorTopic:
+    """A mirror topic to be made. `source` are the source topic's configs, `chosen` what the user gives.
+
+    `starts`: log start and log end, by partition, only those above 0. `replication_factor` None: the cluster's own.
+    """
+
+    topic: str
+    partitions: int
+    replication_factor: int | None
+    plan: MirrorConfigs
+    source: Mapping[str, TopicConfig]
+    chosen: Mapping[str, str]
+    starts: Mapping[int, int]
+
+    @property
+    def first_configs(self) -> Mapping[str, str]:
+        return {**self.plan.configs, **_WHILE_FILLED} if self.starts else self.plan.configs
+
+    @property
+    def to_create(self) -> TopicPlan:
+        return TopicPlan(self.topic, self.partitions, self.replication_factor, self.first_configs)
 
 
 def check_replication(configs: Mapping[str, str], replication_factor: int) -> None:
@@ -25,49 +63,80 @@ def check_replication(configs: Mapping[str, str], replication_factor: int) -> No
         )
 
 
-def create_mirror_topic(
-    admin: ClusterAdmin,
-    topic: str,
-    *,
-    partitions: int,
-    replication_factor: int | None,
-    plan: MirrorConfigs,
-    source: Mapping[str, TopicConfig],
-    chosen: Mapping[str, str],
-    starts: Mapping[int, int],
-    fill_heads: FillHeads,
-) -> TopicInfo:
-    """Makes the topic, with log starts and log ends at `starts` (partition to offset, only those above 0).
-
-    What fails after that says that the topic is left behind.
-    """
-    during = {**plan.configs, **_WHILE_FILLED} if starts else plan.configs
-    admin.create_topic(topic, partitions, replication_factor, during)
-    try:
-        made = admin.await_topic(topic)
-        if starts:
-            fill_heads(topic, made.topic_id, starts)
-            admin.delete_records(topic, starts)
-            admin.alter_topic(topic, {key: plan.configs.get(key) for key in _WHILE_FILLED})
-        admin.alter_topic(topic, still_different(source, admin.topic_configs(topic), chosen))
-    except KmirrorError as e:
-        raise ClusterError(
-            f'topic "{topic}" was created, but is not yet a mirror: {e.message}',
-            hint=f'Delete topic "{topic}" at the destination before you try again.',
-        ) from e
-    return made
+def create_mirror_topics(
+    admin: ClusterAdmin, wanted: Sequence[NewMirrorTopic], fill_heads: FillHeads
+) -> dict[str, TopicInfo | KmirrorError]:
+    """Makes the topics, all in few requests. What fails after a topic was created says that it is left behind."""
+    by_name = {item.topic: item for item in wanted}
+    created, refused = split(create_topics(admin, [item.to_create for item in wanted]))
+    made, faults = split(_await_topics(admin, list(created)))
+    faults |= _move_heads(admin, {name: by_name[name] for name in made}, made, fill_heads)
+    faults |= _level_configs(admin, {name: by_name[name] for name in made if name not in faults})
+    left = {name: _left_behind(name, fault) for name, fault in faults.items()}
+    return {**made, **refused, **left}
 
 
-def release_topic(bootstrap: str, topic: str, held_back: Mapping[str, str]) -> tuple[int, ...]:
-    """Gives the mirror, now a topic of its own, the configs that were held back. Blocks; raises KmirrorError.
+def _await_topics(admin: ClusterAdmin, topics: Sequence[str]) -> Each[TopicInfo]:
+    """The topics just created: brokers learn of them one after the other."""
+    deadline = time.monotonic() + _AWAIT_S
+    found: Each[TopicInfo] = {}
+    waiting = list(topics)
+    while waiting:
+        found |= find_topics(admin, waiting)
+        late = [name for name in waiting if not _has_leaders(found[name])]
+        if not late or time.monotonic() > deadline:
+            break
+        waiting = late
+        time.sleep(_PAUSE_S)
+    return found
+
+
+def _has_leaders(found: TopicInfo | KmirrorError) -> bool:
+    """Any failure but "not known yet" is final."""
+    return not isinstance(found, NotFound) and (isinstance(found, KmirrorError) or None not in found.leaders)
+
+
+def _move_heads(
+    admin: ClusterAdmin, wanted: Mapping[str, NewMirrorTopic], made: Mapping[str, TopicInfo], fill_heads: FillHeads
+) -> dict[str, KmirrorError]:
+    starts = {name: item.starts for name, item in wanted.items() if item.starts}
+    if not starts:
+        return {}
+    faults = dict(fill_heads({name: (made[name].topic_id, of) for name, of in starts.items()}))
+    faults |= split(delete_records_of(admin, {n: of for n, of in starts.items() if n not in faults}))[1]
+    back = {n: {key: wanted[n].plan.configs.get(key) for key in _WHILE_FILLED} for n in starts if n not in faults}
+    return faults | split(alter_topics(admin, back))[1]
+
+
+def _level_configs(admin: ClusterAdmin, wanted: Mapping[str, NewMirrorTopic]) -> dict[str, KmirrorError]:
+    """Sets what the cluster's own defaults would make another topic of it."""
+    configs, faults = split(configs_of(admin, list(wanted)))
+    changes = {
+        name: still_different(wanted[name].source, found, wanted[name].chosen) for name, found in configs.items()
+    }
+    return faults | split(alter_topics(admin, changes))[1]
+
+
+def _left_behind(topic: str, fault: KmirrorError) -> KmirrorError:
+    return ClusterError(
+        f'topic "{topic}" was created, but is not yet a mirror: {fault.message}',
+        hint=f'Delete topic "{topic}" at the destination before you try again.',
+    )
+
+
+def release_topics(bootstrap: str, held_back: Mapping[str, Mapping[str, str]]) -> Each[tuple[int, ...]]:
+    """Gives mirrors, now topics of their own, the configs that were held back, by topic. Blocks.
 
     Returns where each partition ends: what lies beyond is not the mirror's; nothing where the topic is gone.
     """
     admin = ClusterAdmin(bootstrap, "destination")
-    found = admin.find_topic(topic)
-    ends = admin.log_ends(topic, found.partitions) if found else ()
-    admin.alter_topic(topic, {key: value or None for key, value in held_back.items()})
-    return ends
+    found, absent = split(find_topics(admin, list(held_back)))
+    ends, errors = split(log_ends_of(admin, {topic: info.partitions for topic, info in found.items()}))
+    gone: dict[str, tuple[int, ...]] = {topic: () for topic, e in absent.items() if isinstance(e, NotFound)}
+    errors |= {topic: e for topic, e in absent.items() if topic not in gone}
+    changes = {topic: {key: value or None for key, value in held_back[topic].items()} for topic in {**ends, **gone}}
+    errors |= split(alter_topics(admin, changes))[1]
+    return {**ends, **gone, **errors}
 
 
 def grow_topic(bootstrap: str, topic: str, partitions: int) -> None:

@@ -1,19 +1,35 @@
 """`kmirror mirror create`."""
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from kmirror.cli.options import ConfigOpt, LinkOpt, OutputOpt
-from kmirror.cli.output import Format, note, print_document, say
+from kmirror.cli.output import Format, Narrow, note, print_document, print_rows, say
+from kmirror.errors import KmirrorError, UsageError
+
+if TYPE_CHECKING:  # ops stay unimported until a verb runs; Typer sees none of these
+    from kmirror.ops.mirror_create import MirrorOutcome, MirrorsCreated
 
 _EPILOG = (
     "Examples:\n\n"
     "  kmirror mirror create orders --link east-west\n\n"
-    "  kmirror mirror create orders-copy --source-topic orders --link east-west --replication-factor 3"
+    "  kmirror mirror create orders-copy --source-topic orders --link east-west --replication-factor 3\n\n"
+    "  kmirror mirror create --all-matching 'orders\\..*' --link east-west --dry-run"
 )
 _MAX_REPLICATION = 32767  # a 16-bit number in Kafka's protocol
+_COLUMNS: Final = (
+    "mirror_topic_name",
+    "source_topic_name",
+    "num_partition",
+    "mirror_status",
+    "error_message",
+    "error_code",
+)
+_NARROW: Final = Narrow(spared=("source_topic_name", "error_code"))
+_HINTS: Final = 5  # of many failures: most say the same
 
 
 def register(app: typer.Typer) -> None:
@@ -21,9 +37,20 @@ def register(app: typer.Typer) -> None:
 
 
 def create(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Name of the source topic, and of its mirror.")],
-    link: LinkOpt,
+    topics: Annotated[
+        list[str], typer.Argument(metavar="[TOPIC...]", help="Names of the source topics, and of their mirrors.")
+    ] = [],  # noqa: B006 - Typer copies it
     *,
+    link: LinkOpt,
+    all_matching: Annotated[
+        str | None,
+        typer.Option(
+            "--all-matching",
+            metavar="REGEX",
+            help='All source topics whose whole name matches this regular expression ("orders.*", ".*"), but for '
+            "internal ones and those that the link mirrors already.",
+        ),
+    ] = None,
     source_topic: Annotated[
         str | None,
         typer.Option("--source-topic", metavar="NAME", help="Source topic, where the mirror is named otherwise."),
@@ -43,46 +70,119 @@ def create(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Run the link here, with a live view, until Ctrl-C.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask both clusters whether it can be done, but change nothing.")
+    ] = False,
     output: OutputOpt = Format.HUMAN,
 ) -> None:
-    """Create a mirror topic at the destination, and start to copy.
+    """Create mirror topics at the destination, and start to copy.
 
-    It gets the partitions and configs of the source topic. A topic that exists cannot become a mirror.
+    They get the partitions and configs of the source topics. A topic that exists cannot become a mirror. Of several,
+    one that fails never stops the others.
     """
-    from kmirror.ops.mirror_create import create_mirror
+    from kmirror.ops.mirror_create import create_mirrors
     from kmirror.state.paths import home
 
-    made = create_mirror(
+    if foreground and dry_run:
+        raise UsageError("`--foreground` runs the link, `--dry-run` changes nothing", hint="Leave one of them out.")
+    chosen = _chosen(topics, link, all_matching, source_topic)
+    if not chosen:
+        if output is not Format.HUMAN:
+            print_document([], output)
+        return
+    made = create_mirrors(
         home(),
-        topic,
         link,
+        chosen,
         source_topic=source_topic,
         replication_factor=replication_factor,
         config=config,
         start=not no_start,
         foreground=foreground,
+        dry_run=dry_run,
     )
-    if output is Format.HUMAN:
-        say(f'Created mirror topic "{topic}".')
-        if made.runner and sys.stderr.isatty():
-            note(f"Watch it with `kmirror mirror describe {topic} --link {link} --watch`.")
-    else:
-        document = {
-            "link_name": link,
-            "mirror_topic_name": topic,
-            "source_topic_name": made.mirror.source_topic,
-            "num_partition": made.mirror.partitions,
-            "mirror_status": str(made.mirror.state),
-            "runner_pid": made.runner.pid if made.runner else None,
-        }
-        print_document(document, output)
+    one = len(topics) == 1
+    if not one:
+        print_rows([_row(link, made, outcome) for outcome in made.outcomes], _COLUMNS, output, _NARROW)
+    elif made.outcomes[0].error is None:
+        _show_one(link, made, output, dry_run=dry_run)
+    good = [outcome for outcome in made.outcomes if outcome.error is None]
+    if dry_run and not one:
+        note(f"Dry run: nothing was changed; {len(good)} of {len(made.outcomes)} mirrors can be created.")
+    if foreground and good:
+        _end(made.outcomes, loud=False)
+        raise typer.Exit(_run_here(link, chosen[0] if one else None))
+    _end(made.outcomes, loud=True)
     if made.fault:
         raise made.fault
-    if foreground:
-        raise typer.Exit(_run_here(link, topic))
 
 
-def _run_here(link: str, topic: str) -> int:
+def _chosen(topics: Sequence[str], link: str, pattern: str | None, source_topic: str | None) -> list[str]:
+    """The names of the mirrors to be; none where all that match are mirrors already."""
+    from kmirror.ops.selection import matching_sources
+    from kmirror.state.paths import home
+
+    if bool(topics) == (pattern is not None):
+        raise UsageError(
+            "topics and `--all-matching` exclude each other" if topics else "no topic is given",
+            hint="Name source topics, or give `--all-matching REGEX`.",
+        )
+    if pattern is None:
+        return list(dict.fromkeys(topics))
+    if source_topic is not None:
+        raise UsageError("`--source-topic` is for one mirror", hint="Leave `--all-matching` out, or `--source-topic`.")
+    new, already = matching_sources(home(), link, pattern)
+    if already:
+        told = (
+            "1 topic that matches is a mirror" if len(already) == 1 else f"{len(already)} topics that match are mirrors"
+        )
+        note(f'{told} of link "{link}" already.')
+    return new
+
+
+def _row(link: str, made: "MirrorsCreated", outcome: "MirrorOutcome") -> dict[str, Any]:
+    from kmirror.ops.verb_rows import UNKNOWN, error_code
+
+    mirror, error = outcome.mirror, outcome.error
+    return {
+        "link_name": link,
+        "mirror_topic_name": outcome.topic,
+        "source_topic_name": outcome.source_topic,
+        "num_partition": mirror.partitions if mirror else UNKNOWN,
+        "mirror_status": str(mirror.state) if mirror and mirror.destination_topic_id else "",
+        "runner_pid": made.runner.pid if made.runner else None,
+        "error_message": error.message if error else "",
+        "error_code": error_code(error) if error else "",
+    }
+
+
+def _show_one(link: str, made: "MirrorsCreated", output: Format, *, dry_run: bool) -> None:
+    outcome = made.outcomes[0]
+    if output is not Format.HUMAN:
+        row = _row(link, made, outcome)
+        print_document({k: v for k, v in row.items() if not k.startswith("error")} | {"dry_run": dry_run}, output)
+        return
+    say(f'{"[DRY RUN] " if dry_run else ""}Created mirror topic "{outcome.topic}".')
+    if made.runner and sys.stderr.isatty():
+        note(f"Watch it with `kmirror mirror describe {outcome.topic} --link {link} --watch`.")
+
+
+def _end(outcomes: Sequence["MirrorOutcome"], *, loud: bool) -> None:
+    """Raises what went wrong, once for all topics; where the link runs here it is only told."""
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    if not errors:
+        return
+    text = f"failed to create {len(errors)} of {len(outcomes)} mirror topics"
+    if not loud:
+        note(f"Warning: {text}.")
+    elif len(outcomes) == 1:
+        raise errors[0]
+    else:
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        raise KmirrorError(text, hint="\n".join(list(hints)[:_HINTS]) or None)
+
+
+def _run_here(link: str, topic: str | None) -> int:
     """The live view owns the terminal, so the log goes to the link's file."""
     from kmirror.cli.live import LiveView
     from kmirror.model.status import LinkStatus
@@ -96,7 +196,7 @@ def _run_here(link: str, topic: str) -> int:
 
         def show(status: LinkStatus) -> None:
             found = store.all().get(link)
-            if found and topic in found.mirrors:  # else it was deleted meanwhile: the runner ends by itself
+            if found and (topic is None or topic in found.mirrors):  # else it was deleted: the runner ends by itself
                 view.update(found, status)
 
         return run_link(home(), link, RunOptions(log_file=RunFiles(home(), link).log, on_status=show))

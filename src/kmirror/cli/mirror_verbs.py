@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kmirror.cli.options import DryRunOpt, LinkOpt, OutputOpt, TopicsArg, seconds
+from kmirror.cli.options import AllOpt, DryRunOpt, LinkOpt, OutputOpt, PatternOpt, SomeTopicsArg, seconds
 from kmirror.cli.outcomes import end, show
 from kmirror.cli.output import Format, note, say
 
@@ -28,9 +28,11 @@ def register(app: typer.Typer) -> None:
 
 
 def pause(
-    topics: TopicsArg,
-    link: LinkOpt,
+    topics: SomeTopicsArg = [],  # noqa: B006 - Typer copies it
     *,
+    link: LinkOpt,
+    every: AllOpt = False,
+    pattern: PatternOpt = None,
     wait: WaitOpt = False,
     timeout: TimeoutOpt = "60s",  # type: ignore[assignment]  # Typer parses defaults too
     dry_run: DryRunOpt = False,
@@ -39,9 +41,11 @@ def pause(
     """Pause mirror topics: nothing is copied until they are resumed."""
     from kmirror.model.states import MirrorState
     from kmirror.ops.mirror_change import await_state, pause_mirrors
+    from kmirror.ops.selection import select_mirrors
     from kmirror.state.paths import home
 
-    outcomes = pause_mirrors(home(), link, topics, dry_run=dry_run)
+    chosen = select_mirrors(home(), link, topics, every=every, pattern=pattern)
+    outcomes = pause_mirrors(home(), link, chosen, dry_run=dry_run)
     if wait and not dry_run:
         outcomes = await_state(home(), link, outcomes, MirrorState.PAUSED, timeout)
     show(outcomes, output)
@@ -49,9 +53,11 @@ def pause(
 
 
 def resume(
-    topics: TopicsArg,
-    link: LinkOpt,
+    topics: SomeTopicsArg = [],  # noqa: B006 - Typer copies it
     *,
+    link: LinkOpt,
+    every: AllOpt = False,
+    pattern: PatternOpt = None,
     wait: WaitOpt = False,
     timeout: TimeoutOpt = "60s",  # type: ignore[assignment]
     dry_run: DryRunOpt = False,
@@ -60,9 +66,11 @@ def resume(
     """Resume paused mirror topics where they were. Starts the runner if none runs."""
     from kmirror.model.states import MirrorState
     from kmirror.ops.mirror_change import await_state, resume_mirrors
+    from kmirror.ops.selection import select_mirrors
     from kmirror.state.paths import home
 
-    outcomes = resume_mirrors(home(), link, topics, dry_run=dry_run)
+    chosen = select_mirrors(home(), link, topics, every=every, pattern=pattern)
+    outcomes = resume_mirrors(home(), link, chosen, dry_run=dry_run)
     if wait and not dry_run:
         outcomes = await_state(home(), link, outcomes, MirrorState.ACTIVE, timeout)
     show(outcomes, output)
@@ -70,9 +78,11 @@ def resume(
 
 
 def promote(
-    topics: TopicsArg,
-    link: LinkOpt,
+    topics: SomeTopicsArg = [],  # noqa: B006 - Typer copies it
     *,
+    link: LinkOpt,
+    every: AllOpt = False,
+    pattern: PatternOpt = None,
     wait: StopWaitOpt = True,
     timeout: TimeoutOpt = "300s",  # type: ignore[assignment]
     dry_run: DryRunOpt = False,
@@ -84,9 +94,11 @@ def promote(
     The source must be reachable: see failover.
     """
     from kmirror.ops.mirror_stop import await_stopped, begin_promote, count_left_behind
+    from kmirror.ops.selection import select_mirrors
     from kmirror.state.paths import home
 
-    begun = begin_promote(home(), link, topics, dry_run=dry_run)
+    chosen = select_mirrors(home(), link, topics, every=every, pattern=pattern)
+    begun = begin_promote(home(), link, chosen, dry_run=dry_run)
     outcomes: Sequence[TopicOutcome] = begun.outcomes
     if output is Format.HUMAN:
         show(outcomes, output)
@@ -101,9 +113,11 @@ def promote(
 
 
 def failover(
-    topics: TopicsArg,
-    link: LinkOpt,
+    topics: SomeTopicsArg = [],  # noqa: B006 - Typer copies it
     *,
+    link: LinkOpt,
+    every: AllOpt = False,
+    pattern: PatternOpt = None,
     wait: StopWaitOpt = True,
     timeout: TimeoutOpt = "60s",  # type: ignore[assignment]
     dry_run: DryRunOpt = False,
@@ -114,9 +128,11 @@ def failover(
     Tells for each partition how many records are known not to have been copied.
     """
     from kmirror.ops.mirror_stop import await_stopped, begin_failover
+    from kmirror.ops.selection import select_mirrors
     from kmirror.state.paths import home
 
-    begun = begin_failover(home(), link, topics, dry_run=dry_run)
+    chosen = select_mirrors(home(), link, topics, every=every, pattern=pattern)
+    begun = begin_failover(home(), link, chosen, dry_run=dry_run)
     outcomes: Sequence[TopicOutcome] = begun.outcomes
     if output is Format.HUMAN:
         show(outcomes, output)

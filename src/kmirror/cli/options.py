@@ -70,6 +70,17 @@ TopicsArg = Annotated[
     list[str],
     typer.Argument(metavar="TOPIC...", help="Names of the mirror topics.", autocompletion=complete_topics),
 ]
+SomeTopicsArg = Annotated[
+    list[str],
+    typer.Argument(metavar="[TOPIC...]", help="Names of the mirror topics.", autocompletion=complete_topics),
+]
+AllOpt = Annotated[bool, typer.Option("--all", help="All mirror topics of the link that are not STOPPED.")]
+PatternOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--pattern", metavar="REGEX", help='Those whose whole name matches this regular expression: "orders.*".'
+    ),
+]
 WatchOpt = Annotated[bool, typer.Option("--watch", help="Show it live, until Ctrl-C.")]
 MaxLagOpt = Annotated[
     Budget | None,

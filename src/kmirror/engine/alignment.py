@@ -11,7 +11,7 @@ from typing import Final
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.copy import now_ms
 from kmirror.engine.destination import produce_version
-from kmirror.errors import ClusterError
+from kmirror.errors import ClusterError, KmirrorError
 from kmirror.wire import produce as wire_produce
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
@@ -23,22 +23,45 @@ from kmirror.wire.topic_id import topic_id_bytes
 _ACK_MS: Final = 30_000
 _TRIES: Final = 20
 _SETTLE_S: Final = 1.0
+_AT_ONCE: Final = 16  # partitions: their requests share a connection to each broker
 
 
-def fill_heads(bootstrap: str, topic: str, topic_id: str, starts: Mapping[int, int]) -> None:
-    """Fills each partition of the new `topic` with empty records up to its start (partition to offset). Blocks.
+Heads = tuple[str, Mapping[int, int]]
+"""Of a new topic: its id as Kafka's text, and by partition where it is to begin."""
 
-    Raises ClusterError; then the topic is of no use.
+
+def fill_heads(bootstrap: str, topics: Mapping[str, Heads]) -> dict[str, KmirrorError]:
+    """Fills each partition of these new topics with empty records up to its start. Blocks.
+
+    Returns what went wrong, by topic: such a topic is of no use.
     """
-    asyncio.run(_fill_all(bootstrap, topic, topic_id_bytes(topic_id), starts))
+    return asyncio.run(_fill_all(bootstrap, topics))
 
 
-async def _fill_all(bootstrap: str, topic: str, topic_id: bytes, starts: Mapping[int, int]) -> None:
+async def _fill_all(bootstrap: str, topics: Mapping[str, Heads]) -> dict[str, KmirrorError]:
     cluster = Cluster(bootstrap, "destination")
+    room = asyncio.Semaphore(_AT_ONCE)
+    faults: dict[str, KmirrorError] = {}
+
+    async def fill(topic: str, topic_id: bytes, partition: int, start: int) -> None:
+        async with room:
+            try:
+                await _fill(cluster, topic, topic_id, partition, start)
+            except ClusterError as e:
+                faults[topic] = e
+
     try:
-        await asyncio.gather(*(_fill(cluster, topic, topic_id, p, start) for p, start in starts.items() if start > 0))
+        await asyncio.gather(
+            *(
+                fill(topic, topic_id_bytes(topic_id), partition, start)
+                for topic, (topic_id, starts) in topics.items()
+                for partition, start in starts.items()
+                if start > 0
+            )
+        )
     finally:
         cluster.close()
+    return faults
 
 
 async def _fill(cluster: Cluster, topic: str, topic_id: bytes, partition: int, start: int) -> None:

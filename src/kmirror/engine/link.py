@@ -48,6 +48,7 @@ class LinkEngine:
         self._counters = counters or RunCounters()
         self._settings = settings
         self._recorder = recorder
+        self._finishing = 0
         self.budget = Budget(settings.fetch_buffer_bytes)
         self._source = Cluster(
             link.source_bootstrap, "source", link.source_cluster_id, self._counters.cluster("source")
@@ -90,8 +91,10 @@ class LinkEngine:
         self._paused = paused
         for topic in self.mirrors.keys() - mirrors.keys():
             self.mirrors.pop(topic).halt()
+        stale = False
         for topic, mirror in mirrors.items():
             found = self.mirrors.get(topic)
+            before = (found.running, found.mirror.partitions) if found else None
             if found and _is_another(found.mirror, mirror):
                 found.halt()  # over, and made anew: nothing of the old copy holds for it
                 found = None
@@ -100,8 +103,9 @@ class LinkEngine:
             else:
                 found.update(mirror)
             self._reconcile(found)
-        self.source_metadata.mark_stale()
-        self.destination_metadata.mark_stale()
+            stale = stale or (found.running and (True, mirror.partitions) != before)
+        if stale:  # not when mirrors end: a thousand that do would have all topics looked up a thousand times
+            self._mark_stale()
 
     def _reconcile(self, mirror: MirrorCopy) -> None:
         wanted = mirror.mirror.state in LIVE and mirror.error is None and not mirror.ending and not self._paused
@@ -110,6 +114,7 @@ class LinkEngine:
             wanted = wanted and stop.event is not Event.FAILOVER
             if not mirror.finishing:
                 mirror.finishing = True
+                self._finishing += 1
                 self._start(self._finish(mirror))
         if wanted and not mirror.running:
             log.info("mirror is copied", topic=mirror.mirror.topic)
@@ -264,7 +269,9 @@ class LinkEngine:
                     break
             elif mirror.error:
                 break
-            await asyncio.sleep(_TICK_S)
+            # Of a thousand that end at once, each looks a little less often.
+            await asyncio.sleep(max(_TICK_S, self._finishing / 1000))
+        self._finishing -= 1
         mirror.finishing = False
 
     async def _settle(self, mirror: MirrorCopy) -> None:

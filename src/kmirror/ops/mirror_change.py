@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from kmirror.errors import Conflict, KmirrorError, NotReached
+from kmirror.model.each import for_each, split
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import Event, MirrorState, after
 from kmirror.ops.clock import now_ms
 from kmirror.ops.seen import Seen, see
-from kmirror.ops.verb_rows import UNKNOWN, TopicOutcome, VerbRow, each_topic, failed
+from kmirror.ops.verb_rows import UNKNOWN, TopicOutcome, VerbRow, failed, in_order
 from kmirror.process.control import nudge, observe
 from kmirror.process.detached import running, start_runner
 from kmirror.state.links import LinkStore, mirror_not_found
@@ -36,16 +37,16 @@ def _change(home: Home, link: str, topics: Sequence[str], event: Event, *, dry_r
     store = LinkStore(home)
     seen = see(home, store.get(link))
 
-    def act(topic: str) -> tuple[VerbRow, ...]:
-        mirror = known_mirror(seen.link, topic)
-        if dry_run:
-            refuse(mirror, link, event)
-        else:
-            mirror = store.change_mirror(link, topic, lambda m: _moved(m, link, event))
-        state = after(mirror.state, event) or mirror.state
-        return _rows(seen, mirror, state if dry_run else mirror.state)
+    def move(mirror: Mirror) -> Mirror:
+        refuse(mirror, link, event)
+        return mirror.moved(event, now_ms())
 
-    outcomes = each_topic(topics, act)
+    if dry_run:
+        moved = for_each(topics, lambda topic: move(known_mirror(seen.link, topic)))
+    else:
+        moved = store.change_mirrors(link, topics, move)
+    mirrors, errors = split(moved)
+    outcomes = in_order(topics, {topic: _rows(seen, mirror) for topic, mirror in mirrors.items()}, errors)
     if not dry_run:
         nudge(home, link)
     return outcomes
@@ -79,19 +80,14 @@ def refuse(mirror: Mirror, link: str, event: Event) -> None:
     )
 
 
-def _moved(mirror: Mirror, link: str, event: Event) -> Mirror:
-    refuse(mirror, link, event)
-    return mirror.moved(event, now_ms())
-
-
-def _rows(seen: Seen, mirror: Mirror, state: MirrorState) -> tuple[VerbRow, ...]:
+def _rows(seen: Seen, mirror: Mirror) -> tuple[VerbRow, ...]:
     return tuple(
         VerbRow(
             mirror.topic,
             number,
             UNKNOWN if part is None or part.lag is None else part.lag,
             UNKNOWN if part is None or part.log_end is None else part.log_end,
-            mirror_status=state,
+            mirror_status=mirror.state,
         )
         for number, part in enumerate(seen.partitions(mirror))
     )

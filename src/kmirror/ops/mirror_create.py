@@ -1,22 +1,24 @@
-"""Making a mirror: the destination topic as the source's image, then the record of it, then somebody who copies."""
+"""Making mirrors: destination topics as the sources' images, then the record of them, then somebody who copies.
 
-import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+Many are made with few requests; one that fails never stops the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
-from kmirror.admin.cluster import ClusterAdmin, TopicInfo
-from kmirror.admin.mirror_configs import MirrorConfigs, mirror_configs
-from kmirror.admin.mirror_topic import check_replication, create_mirror_topic
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.admin.many_topics import create_topics
+from kmirror.admin.mirror_topic import create_mirror_topics
 from kmirror.engine.alignment import fill_heads
-from kmirror.errors import Conflict, KmirrorError, LinkBusy, NotFound, StateError, UsageError
+from kmirror.errors import Conflict, KmirrorError, LinkBusy, StateError, UsageError
+from kmirror.model.each import split
 from kmirror.model.link import Link, name_fault
 from kmirror.model.mirror import Mirror
-from kmirror.model.settings import value_of
 from kmirror.model.states import MirrorState
-from kmirror.ops.clock import now_ms
 from kmirror.ops.config_text import parse_config
-from kmirror.ops.mirror_start import start_offsets
+from kmirror.ops.mirror_plan import MirrorPlan, plan_mirrors
 from kmirror.process.control import nudge
 from kmirror.process.detached import running, start_runner
 from kmirror.state.links import LinkStore, link_not_found
@@ -24,50 +26,85 @@ from kmirror.state.lock import Runner
 from kmirror.state.paths import Home
 from kmirror.wire.reach import check_reachable
 
-_OVER = frozenset({MirrorState.STOPPED, MirrorState.FAILED})
-_MIN_ISR = "min.insync.replicas"
+_OVER: Final = frozenset({MirrorState.STOPPED, MirrorState.FAILED})
+_AT_ONCE: Final = 200
+"""Topics that are made before they are recorded: what an interruption could leave behind."""
 
 
 @dataclass(frozen=True, slots=True)
-class MirrorCreated:
+class MirrorOutcome:
+    """What became of one: the mirror as it is recorded (without the topic's id after a dry run), or what went wrong."""
+
+    topic: str
+    source_topic: str
+    mirror: Mirror | None = None
+    error: KmirrorError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorsCreated:
     """`runner` is None where none was to be started, or where it failed: then `fault` says why."""
 
-    mirror: Mirror
-    runner: Runner | None
+    outcomes: tuple[MirrorOutcome, ...]
+    runner: Runner | None = None
     fault: KmirrorError | None = None
 
 
-def create_mirror(
+def create_mirrors(
     home: Home,
-    topic: str,
     link: str,
+    topics: Sequence[str],
     *,
     source_topic: str | None = None,
     replication_factor: int | None = None,
     config: Sequence[str] = (),
     start: bool = True,
     foreground: bool = False,
-) -> MirrorCreated:
-    """Raises UsageError, NotFound, Conflict, ClusterError; then nothing was changed unless the message says so.
+    dry_run: bool = False,
+) -> MirrorsCreated:
+    """Raises UsageError, NotFound, Unreachable for what is wrong with all; what is wrong with one is in its outcome.
 
-    `foreground`: the caller is going to run the link itself, so no other process may.
+    `source_topic` is that of the one topic, where its mirror is named otherwise. `foreground`: the caller is going to
+    run the link itself, so no other process may. `dry_run` asks both clusters, and changes nothing.
     """
-    named = source_topic or topic
-    for name in (topic, named):
-        _check_name(name)
+    if source_topic is not None and len(topics) != 1:
+        raise UsageError("`--source-topic` is for one mirror", hint="Create the mirrors one by one.")
+    sources = {topic: source_topic or topic for topic in topics}
     chosen = parse_config(config)
     found = LinkStore(home).get(link)
-    _check_record(found, topic)
+    outcomes = _refused(found, sources)
     if foreground and (busy := running(home, link)):
         raise LinkBusy(
             f'link "{link}" is already running on this machine (pid {busy.pid})',
             hint=f"Stop it with `kmirror link stop {link}`, or leave `--foreground` out.",
         )
-    mirror = _make_topic(found, topic, named, replication_factor, chosen)
-    _record(home, link, mirror)
-    if foreground:
-        return MirrorCreated(mirror, None)
-    return _set_going(home, link, mirror, start=start)
+    left = [topic for topic in sources if topic not in outcomes]
+    clusters = _reached(found) if left else None
+    for begin in range(0, len(left), _AT_ONCE):
+        assert clusters
+        part = {topic: sources[topic] for topic in left[begin : begin + _AT_ONCE]}
+        plans, refused = split(
+            plan_mirrors(found, *clusters, part, replication_factor=replication_factor, chosen=chosen)
+        )
+        outcomes |= {topic: MirrorOutcome(topic, part[topic], error=e) for topic, e in refused.items()}
+        outcomes |= _tried(clusters[1], plans) if dry_run else _made(home, found, clusters[1], plans)
+    in_order = tuple(outcomes[topic] for topic in sources)
+    if dry_run or foreground or all(outcome.error for outcome in in_order):
+        return MirrorsCreated(in_order)
+    return _set_going(home, link, in_order, start=start)
+
+
+def _refused(link: Link, sources: Mapping[str, str]) -> dict[str, MirrorOutcome]:
+    """Those of which no cluster has to be asked."""
+    outcomes = {}
+    for topic, source in sources.items():
+        try:
+            for name in (topic, source):
+                _check_name(name)
+            _check_record(link, topic)
+        except KmirrorError as e:
+            outcomes[topic] = MirrorOutcome(topic, source, error=e)
+    return outcomes
 
 
 def _check_name(name: str) -> None:
@@ -88,85 +125,69 @@ def _check_record(link: Link, topic: str) -> None:
         )
 
 
-def _make_topic(
-    link: Link, topic: str, source_topic: str, replication_factor: int | None, chosen: dict[str, str]
-) -> Mirror:
+def _reached(link: Link) -> tuple[ClusterAdmin, ClusterAdmin]:
     check_reachable(link.source_bootstrap, "source")
-    source = ClusterAdmin(link.source_bootstrap, "source")
-    original = _source_topic(source, source_topic, link)
     check_reachable(link.destination_bootstrap, "destination")
-    destination = ClusterAdmin(link.destination_bootstrap, "destination")
-    if destination.find_topic(topic):
-        raise Conflict(
-            f'topic "{topic}" already exists',
-            hint="Delete it at the destination, or choose another name with "
-            f"`kmirror mirror create NAME --source-topic {source_topic} --link {link.name}`.",
-        )
-    source_configs = source.topic_configs(source_topic)
-    plan = mirror_configs(source_configs, chosen)
-    _check_min_isr(destination, plan, replication_factor)
-    starts = start_offsets(
-        source, source_topic, original.partitions, value_of(link.configs, "mirror.start.offset.spec")
-    )
-    made = create_mirror_topic(
-        destination,
-        topic,
-        partitions=original.partitions,
-        replication_factor=replication_factor,
-        plan=plan,
-        source=source_configs,
-        chosen=chosen,
-        starts={partition: start for partition, start in enumerate(starts) if start > 0},
-        fill_heads=partial(fill_heads, link.destination_bootstrap),
-    )
-    return Mirror(
-        topic=topic,
-        source_topic=source_topic,
-        source_topic_id=original.topic_id,
-        destination_topic_id=made.topic_id,
-        partitions=original.partitions,
-        start_offsets=starts,
-        state=MirrorState.ACTIVE,
-        status_time_ms=now_ms(),
-        held_back=plan.held_back,
-    )
+    return ClusterAdmin(link.source_bootstrap, "source"), ClusterAdmin(link.destination_bootstrap, "destination")
 
 
-def _source_topic(source: ClusterAdmin, name: str, link: Link) -> TopicInfo:
-    found = source.find_topic(name)
-    if found:
-        return found
-    near = difflib.get_close_matches(name, [t for t in source.topics() if not t.startswith("__")], n=3)
-    meant = f"Did you mean {' or '.join(near)}?" if near else "Check its name, and the right to describe it."
-    raise NotFound(f'source topic "{name}" not found on the source cluster of link "{link.name}"', hint=meant)
+def _tried(destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]) -> dict[str, MirrorOutcome]:
+    answers = create_topics(destination, [plan.new_topic.to_create for plan in plans.values()], dry_run=True)
+    return {
+        topic: MirrorOutcome(topic, plan.mirror.source_topic, error=answers[topic])
+        if answers[topic]
+        else MirrorOutcome(topic, plan.mirror.source_topic, plan.mirror)
+        for topic, plan in plans.items()
+    }
 
 
-def _check_min_isr(destination: ClusterAdmin, plan: MirrorConfigs, replication_factor: int | None) -> None:
-    if _MIN_ISR not in plan.configs:
-        return
-    factor = replication_factor or destination.default_replication_factor()
-    if factor is not None:
-        check_replication(plan.configs, factor)
+def _made(
+    home: Home, link: Link, destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]
+) -> dict[str, MirrorOutcome]:
+    fill = partial(fill_heads, link.destination_bootstrap)
+    made, failed = split(create_mirror_topics(destination, [plan.new_topic for plan in plans.values()], fill))
+    mirrors = {t: replace(plans[t].mirror, destination_topic_id=info.topic_id) for t, info in made.items()}
+    failed |= _record(home, link.name, mirrors)
+    return {
+        topic: MirrorOutcome(topic, plan.mirror.source_topic, error=failed[topic])
+        if topic in failed
+        else MirrorOutcome(topic, plan.mirror.source_topic, mirrors[topic])
+        for topic, plan in plans.items()
+    }
 
 
-def _record(home: Home, link: str, mirror: Mirror) -> None:
+def _record(home: Home, link: str, mirrors: Mapping[str, Mirror]) -> dict[str, KmirrorError]:
+    """Records those that nobody else recorded meanwhile; returns what went wrong, by topic."""
+    failed: dict[str, KmirrorError] = {}
+
     def add(links: dict[str, Link]) -> None:
         if link not in links:
             raise link_not_found(link)
-        _check_record(links[link], mirror.topic)
-        links[link] = links[link].with_mirror(mirror)
+        for topic, mirror in mirrors.items():
+            try:
+                _check_record(links[link], topic)
+            except Conflict as e:
+                failed[topic] = _unrecorded(topic, e)
+            else:
+                links[link] = links[link].with_mirror(mirror)
 
     try:
-        LinkStore(home).change(add)
+        if mirrors:
+            LinkStore(home).change(add)
     except KmirrorError as e:
-        raise StateError(
-            f'topic "{mirror.topic}" was created at the destination, but the mirror could not be recorded: {e.message}',
-            hint=f'Delete topic "{mirror.topic}" at the destination before you try again.',
-        ) from e
+        failed |= {topic: _unrecorded(topic, e) for topic in mirrors}
+    return failed
 
 
-def _set_going(home: Home, link: str, mirror: Mirror, *, start: bool) -> MirrorCreated:
-    """A runner that runs is told; else one is started. What goes wrong here does not undo the mirror."""
+def _unrecorded(topic: str, error: KmirrorError) -> StateError:
+    return StateError(
+        f'topic "{topic}" was created at the destination, but the mirror could not be recorded: {error.message}',
+        hint=f'Delete topic "{topic}" at the destination before you try again.',
+    )
+
+
+def _set_going(home: Home, link: str, outcomes: tuple[MirrorOutcome, ...], *, start: bool) -> MirrorsCreated:
+    """A runner that runs is told; else one is started. What goes wrong here does not undo the mirrors."""
     try:
         found = running(home, link)
         if found:
@@ -174,5 +195,5 @@ def _set_going(home: Home, link: str, mirror: Mirror, *, start: bool) -> MirrorC
         elif start:
             found = start_runner(home, link)
     except KmirrorError as e:
-        return MirrorCreated(mirror, None, e)
-    return MirrorCreated(mirror, found)
+        return MirrorsCreated(outcomes, None, e)
+    return MirrorsCreated(outcomes, found)

@@ -1,10 +1,13 @@
 """How far a mirror is from its source, asked at both clusters: the table of promote and failover."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kmirror.admin.cluster import ClusterAdmin
-from kmirror.errors import ClusterError, Conflict, KmirrorError, NotFound
+from kmirror.admin.cluster import ClusterAdmin, TopicInfo
+from kmirror.admin.many_topics import Offsets, find_topics, log_ends_of, stable_ends_of
+from kmirror.errors import ClusterError, Conflict, KmirrorError, NotFound, Unreachable
+from kmirror.model.each import Each, for_each, split
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
 from kmirror.ops.seen import Seen
@@ -27,47 +30,80 @@ class SourceEnds:
         return any(end is not None for end in self.ends)
 
 
-def stable_ends(link: Link, mirror: Mirror, timeout_s: float = 10.0) -> tuple[int, ...]:
-    """The source's ends now, of all its partitions; raises Unreachable, NotFound, Conflict (it is another topic)."""
-    check_reachable(link.source_bootstrap, "source", min(timeout_s, 5.0))
+def stable_ends(link: Link, mirrors: Iterable[Mirror], timeout_s: float = 10.0) -> Each[Offsets]:
+    """By mirror topic the source's ends now, of all its partitions.
+
+    Errors are Unreachable, NotFound, and Conflict where it is another topic.
+    """
+    wanted = {mirror.topic: mirror for mirror in mirrors}
+    try:
+        check_reachable(link.source_bootstrap, "source", min(timeout_s, 5.0))
+    except Unreachable as e:
+        return dict.fromkeys(wanted, e)
     source = ClusterAdmin(link.source_bootstrap, "source", timeout_s=timeout_s)
-    found = source.find_topic(mirror.source_topic)
-    if found is None:
+    found = find_topics(source, [mirror.source_topic for mirror in wanted.values()])
+    same, errors = split(for_each(wanted, lambda topic: _same_source(link, wanted[topic], found)))
+    names = {topic: wanted[topic].source_topic for topic in same}
+    ends = stable_ends_of(source, {names[topic]: info.partitions for topic, info in same.items()})
+    return {**errors, **{topic: ends[name] for topic, name in names.items()}}
+
+
+def _same_source(link: Link, mirror: Mirror, topics: Mapping[str, TopicInfo | KmirrorError]) -> TopicInfo:
+    found = topics[mirror.source_topic]
+    if isinstance(found, NotFound):
         raise NotFound(
             f'source topic "{mirror.source_topic}" not found on the source cluster of link "{link.name}"',
             hint=f"Use `kmirror mirror failover {mirror.topic} --link {link.name}`, which needs no source.",
         )
+    if isinstance(found, KmirrorError):
+        raise found
     if found.topic_id != mirror.source_topic_id:
         raise Conflict(
             f'source topic "{mirror.source_topic}" was deleted and created again since the mirror was made',
             hint=f"Use `kmirror mirror failover {mirror.topic} --link {link.name}`, which keeps what was copied.",
         )
-    return source.stable_ends(mirror.source_topic, found.partitions)
+    return found
 
 
-def log_ends(link: Link, mirror: Mirror) -> tuple[int, ...]:
-    """Where the mirror is, which is where its log ends; raises Unreachable, ClusterError where the topic is gone."""
-    check_reachable(link.destination_bootstrap, "destination")
+def log_ends(link: Link, mirrors: Iterable[Mirror]) -> Each[Offsets]:
+    """Where each mirror is, which is where its log ends. Errors: Unreachable, ClusterError where the topic is gone."""
+    wanted = {mirror.topic: mirror for mirror in mirrors}
+    try:
+        check_reachable(link.destination_bootstrap, "destination")
+    except Unreachable as e:
+        return dict.fromkeys(wanted, e)
     destination = ClusterAdmin(link.destination_bootstrap, "destination")
-    found = destination.find_topic(mirror.topic)
-    if found is None or found.topic_id != mirror.destination_topic_id:
+    found = find_topics(destination, list(wanted))
+    same, errors = split(for_each(wanted, lambda topic: _same_mirror(link, wanted[topic], found[topic])))
+    return {**errors, **log_ends_of(destination, {topic: info.partitions for topic, info in same.items()})}
+
+
+def _same_mirror(link: Link, mirror: Mirror, found: TopicInfo | KmirrorError) -> TopicInfo:
+    if isinstance(found, KmirrorError) and not isinstance(found, NotFound):
+        raise found
+    if isinstance(found, NotFound) or found.topic_id != mirror.destination_topic_id:
         raise ClusterError(
             f'mirror topic "{mirror.topic}" is gone from the destination cluster',
             hint=f"Mirror it anew: `kmirror link delete {link.name} --force`, or another mirror topic name.",
             code="UNKNOWN_TOPIC_OR_PARTITION_ERROR",
         )
-    return destination.log_ends(mirror.topic, found.partitions)
+    return found
 
 
-def last_known_ends(seen: Seen, mirror: Mirror) -> SourceEnds:
+def last_known_ends(seen: Seen, mirrors: Iterable[Mirror]) -> dict[str, SourceEnds]:
     """The source's ends now, or as the runner last saw them. Never raises: a failover must not wait for a source."""
-    try:
-        return SourceEnds(stable_ends(seen.link, mirror, FAILOVER_WAIT_S))
-    except KmirrorError:  # dead, or not the topic it was: what was seen before it went is what counts
-        parts = seen.partitions(mirror)
-        fetched = [p.fetched_ms for p in parts if p and p.fetched_ms is not None]
-        as_of_ms = min(fetched, default=seen.status.updated_ms if seen.status else 0)
-        return SourceEnds(tuple(p.source_end if p else None for p in parts), as_of_ms)
+    wanted = {mirror.topic: mirror for mirror in mirrors}
+    now, silent = split(stable_ends(seen.link, wanted.values(), FAILOVER_WAIT_S))
+    asked = {topic: SourceEnds(ends) for topic, ends in now.items()}
+    # Dead, or not the topic it was: what was seen before it went is what counts.
+    return asked | {topic: _last_seen_ends(seen, wanted[topic]) for topic in silent}
+
+
+def _last_seen_ends(seen: Seen, mirror: Mirror) -> SourceEnds:
+    parts = seen.partitions(mirror)
+    fetched = [p.fetched_ms for p in parts if p and p.fetched_ms is not None]
+    as_of_ms = min(fetched, default=seen.status.updated_ms if seen.status else 0)
+    return SourceEnds(tuple(p.source_end if p else None for p in parts), as_of_ms)
 
 
 def rows(mirror: Mirror, ends: tuple[int | None, ...], reached: tuple[int, ...], state: str) -> tuple[VerbRow, ...]:

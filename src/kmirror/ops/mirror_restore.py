@@ -19,10 +19,11 @@ from typing import Final
 from kmirror.admin.adoption import adopt_topic
 from kmirror.admin.cluster import ClusterAdmin, Origin, TopicConfig, TopicInfo
 from kmirror.admin.mirror_configs import FIXED, OVERRIDDEN, mirror_configs
-from kmirror.admin.mirror_topic import check_replication, create_mirror_topic
+from kmirror.admin.mirror_topic import NewMirrorTopic, check_replication, create_mirror_topics
 from kmirror.admin.verify import Reader
 from kmirror.engine.alignment import fill_heads
 from kmirror.errors import Conflict, KmirrorError, NotReached, StateError
+from kmirror.model.each import the_only
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, Restore
 from kmirror.model.saved_records import SavedHeader, SavedRecord
@@ -286,8 +287,7 @@ class _One:
         self._delete_old(restore, starts)
         configs = self._new.topic_configs(self._mirror.topic)
         plan = mirror_configs(configs, restore.configs)
-        made = create_mirror_topic(
-            self._old,
+        wanted = NewMirrorTopic(
             self._topic,
             partitions=info.partitions,
             replication_factor=restore.replication_factor,
@@ -295,8 +295,8 @@ class _One:
             source=configs,
             chosen=restore.configs,
             starts={number: start for number, start in enumerate(starts) if start > 0},
-            fill_heads=partial(fill_heads, self._link.source_bootstrap),
         )
+        made = the_only(create_mirror_topics(self._old, [wanted], partial(fill_heads, self._link.source_bootstrap)))
         ready = replace(
             new,
             destination_topic_id=made.topic_id,

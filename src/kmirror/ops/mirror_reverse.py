@@ -15,6 +15,7 @@ from typing import Final
 from kmirror.admin.adoption import adopt_topic
 from kmirror.admin.cluster import ClusterAdmin, TopicInfo
 from kmirror.errors import ClusterError, Conflict, KmirrorError, NotFound, NotReached
+from kmirror.model.each import the_only
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, StopRequest
 from kmirror.model.states import Event, MirrorState, after
@@ -64,7 +65,8 @@ def _checked(link: Link, reverse: ReverseLink, topic: str) -> TopicOutcome:
         mirror = known_mirror(link, topic)
         _check(link, mirror, reverse)
         state = after(mirror.state, Event.REVERSE) or mirror.state
-        return TopicOutcome(topic, rows(mirror, stable_ends(link, mirror), log_ends(link, mirror), state))
+        ends, reached = the_only(stable_ends(link, [mirror])), the_only(log_ends(link, [mirror]))
+        return TopicOutcome(topic, rows(mirror, ends, reached, state))
     except KmirrorError as e:
         return failed(topic, e)
 
@@ -214,7 +216,7 @@ class _Swap:
             return
         if now - self._since < QUIET_S:
             return
-        reached = log_ends(link, mirror)
+        reached = the_only(log_ends(link, [mirror]))
         if reached != ends:
             behind = sum(max(0, end - at) for end, at in zip(ends, reached, strict=False))
             self._hindrance = f"the mirror is still {behind:,} records behind"

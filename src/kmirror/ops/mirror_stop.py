@@ -5,12 +5,15 @@ hold it up. Failover: it ends where it is, and never needs the source.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from kmirror.admin.many_topics import Offsets
 from kmirror.admin.mirror_topic import grow_topic
 from kmirror.errors import ClusterError, KmirrorError, NotReached
+from kmirror.model.each import Each, for_each, split
+from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, StopRequest
 from kmirror.model.states import Event, MirrorState
 from kmirror.ops.clock import now_ms
@@ -18,7 +21,7 @@ from kmirror.ops.mirror_change import known_mirror, refuse
 from kmirror.ops.mirror_ends import last_known_ends, log_ends, rows, stable_ends
 from kmirror.ops.mirror_rows import error_text
 from kmirror.ops.seen import Seen, see
-from kmirror.ops.verb_rows import TopicOutcome, VerbRow, each_topic, failed
+from kmirror.ops.verb_rows import TopicOutcome, VerbRow, failed, in_order
 from kmirror.process.control import nudge
 from kmirror.process.detached import running, start_runner
 from kmirror.state.links import LinkStore
@@ -40,68 +43,83 @@ def begin_promote(home: Home, link: str, topics: Sequence[str], *, dry_run: bool
     """Raises NotFound for the link; what is wrong with a topic is in its outcome."""
     store = LinkStore(home)
     seen = see(home, store.get(link))
-
-    def act(topic: str) -> tuple[VerbRow, ...]:
-        mirror = known_mirror(seen.link, topic)
-        refuse(mirror, link, Event.PROMOTE)
-        held = mirror.stop.targets if mirror.stop and mirror.stop.event is Event.PROMOTE else ()
-        now = stable_ends(seen.link, mirror)
-        targets = held or now
-        reached = log_ends(seen.link, mirror)
-        state = mirror.state
-        if not dry_run and mirror.state is not MirrorState.PENDING_STOPPED:
-            if len(targets) > mirror.partitions:  # they came just now, and are as much part of the topic as the others
-                grow_topic(seen.link.destination_bootstrap, topic, len(targets))
-            state = _request(store, link, topic, StopRequest(Event.PROMOTE, targets))
-        return rows(mirror, targets, reached, state)
-
-    outcomes = each_topic(topics, act)
-    return _handed_over(home, link, outcomes, {}, dry_run=dry_run)
+    mirrors, errors = split(for_each(topics, lambda topic: _may(seen.link, topic, Event.PROMOTE)))
+    now, unasked = split(stable_ends(seen.link, mirrors.values()))
+    reached, unreached = split(log_ends(seen.link, [mirrors[topic] for topic in now]))
+    errors |= unasked | unreached
+    targets = {topic: _held_targets(mirrors[topic]) or now[topic] for topic in reached}
+    states = {topic: mirrors[topic].state for topic in reached}
+    if not dry_run:
+        going = {t: targets[t] for t, state in states.items() if state is not MirrorState.PENDING_STOPPED}
+        grown, stuck = split(for_each(going, lambda topic: _grown(seen.link, mirrors[topic], len(going[topic]))))
+        stops = {topic: StopRequest(Event.PROMOTE, going[topic]) for topic in grown}
+        requested, refused = split(_request(store, link, stops))
+        states |= {topic: mirror.state for topic, mirror in requested.items()}
+        errors |= stuck | refused
+    shown = {topic: rows(mirrors[topic], targets[topic], at, states[topic]) for topic, at in reached.items()}
+    return _handed_over(home, link, in_order(topics, shown, errors), {}, dry_run=dry_run)
 
 
 def begin_failover(home: Home, link: str, topics: Sequence[str], *, dry_run: bool) -> Begun:
     """As begin_promote, for a source that may be dead."""
     store = LinkStore(home)
     seen = see(home, store.get(link))
-    as_of_ms: dict[str, int] = {}
-
-    def act(topic: str) -> tuple[VerbRow, ...]:
-        mirror = known_mirror(seen.link, topic)
-        refuse(mirror, link, Event.FAILOVER)
-        known = last_known_ends(seen, mirror)
-        if known.as_of_ms is not None:
-            as_of_ms[topic] = known.as_of_ms
-        reached = _reached(seen, mirror)
-        state = mirror.state
-        if not dry_run:
-            state = _request(store, link, topic, StopRequest(Event.FAILOVER))
-        return tuple(
+    mirrors, errors = split(for_each(topics, lambda topic: _may(seen.link, topic, Event.FAILOVER)))
+    known = last_known_ends(seen, mirrors.values())
+    as_of_ms = {topic: ends.as_of_ms for topic, ends in known.items() if ends.as_of_ms is not None}
+    asked = log_ends(seen.link, mirrors.values())
+    reached, unreached = split(for_each(mirrors, lambda topic: _reached(seen, mirrors[topic], asked[topic])))
+    errors |= unreached
+    states = {topic: mirrors[topic].state for topic in reached}
+    if not dry_run:
+        requested, refused = split(_request(store, link, dict.fromkeys(reached, StopRequest(Event.FAILOVER))))
+        states |= {topic: mirror.state for topic, mirror in requested.items()}
+        errors |= refused
+    shown = {
+        topic: tuple(
             replace(row, records_left_behind=row.partition_mirror_lag)
-            for row in rows(mirror, known.ends, reached, state)
+            for row in rows(mirrors[topic], known[topic].ends, at, states[topic])
         )
+        for topic, at in reached.items()
+    }
+    return _handed_over(home, link, in_order(topics, shown, errors), as_of_ms, dry_run=dry_run)
 
-    outcomes = each_topic(topics, act)
-    return _handed_over(home, link, outcomes, as_of_ms, dry_run=dry_run)
+
+def _may(link: Link, topic: str, event: Event) -> Mirror:
+    mirror = known_mirror(link, topic)
+    refuse(mirror, link.name, event)
+    return mirror
 
 
-def _reached(seen: Seen, mirror: Mirror) -> tuple[int, ...]:
+def _held_targets(mirror: Mirror) -> Offsets:
+    """Those of a promote that is under way already."""
+    return mirror.stop.targets if mirror.stop and mirror.stop.event is Event.PROMOTE else ()
+
+
+def _grown(link: Link, mirror: Mirror, partitions: int) -> None:
+    """Partitions that came to the source just now are as much part of the topic as the others."""
+    if partitions > mirror.partitions:
+        grow_topic(link.destination_bootstrap, mirror.topic, partitions)
+
+
+def _reached(seen: Seen, mirror: Mirror, asked: Offsets | KmirrorError) -> Offsets:
     """Where the mirror is: asked, or else last seen. Raises where neither is known."""
-    try:
-        return log_ends(seen.link, mirror)
-    except KmirrorError:
-        ends = tuple(p.log_end for p in seen.partitions(mirror) if p)
-        if None in ends or len(ends) < mirror.partitions:
-            raise
-        return tuple(end for end in ends if end is not None)
+    if not isinstance(asked, KmirrorError):
+        return asked
+    ends = tuple(p.log_end for p in seen.partitions(mirror) if p)
+    if None in ends or len(ends) < mirror.partitions:
+        raise asked
+    return tuple(end for end in ends if end is not None)
 
 
-def _request(store: LinkStore, link: str, topic: str, stop: StopRequest) -> MirrorState:
+def _request(store: LinkStore, link: str, stops: Mapping[str, StopRequest]) -> Each[Mirror]:
     def edit(mirror: Mirror) -> Mirror:
+        stop = stops[mirror.topic]
         refuse(mirror, link, stop.event)
         grown = replace(mirror, partitions=max(mirror.partitions, len(stop.targets)))
         return grown.moved(stop.event, now_ms(), stop=stop)
 
-    return store.change_mirror(link, topic, edit).state
+    return store.change_mirrors(link, stops, edit) if stops else {}
 
 
 def _handed_over(
@@ -181,20 +199,14 @@ def _late(link: str, topic: str, timeout_s: float) -> KmirrorError:
 def count_left_behind(home: Home, link: str, outcomes: Sequence[TopicOutcome]) -> list[TopicOutcome]:
     """After a promote: what came to the source since. Unknown (-1) where the source does not say it any more."""
     found = LinkStore(home).get(link)
-    counted = []
-    for outcome in outcomes:
-        mirror = found.mirrors.get(outcome.topic)
-        if outcome.error or mirror is None:
-            counted.append(outcome)
-            continue
-        try:
-            now = stable_ends(found, mirror, 3.0)
-            ends = log_ends(found, mirror)
-        except KmirrorError:  # the promote is done: this is only a courtesy
-            counted.append(outcome)
-            continue
-        counted.append(replace(outcome, rows=tuple(_left(row, now, ends) for row in outcome.rows)))
-    return counted
+    stopped = [found.mirrors[o.topic] for o in outcomes if o.error is None and o.topic in found.mirrors]
+    # The promotes are done: what can't be asked any more stays unknown, this is only a courtesy.
+    now, _ = split(stable_ends(found, stopped, 3.0))
+    ends, _ = split(log_ends(found, [found.mirrors[topic] for topic in now]))
+    return [
+        replace(o, rows=tuple(_left(row, now[o.topic], ends[o.topic]) for row in o.rows)) if o.topic in ends else o
+        for o in outcomes
+    ]
 
 
 def _left(row: VerbRow, now: tuple[int, ...], ends: tuple[int, ...]) -> VerbRow:

@@ -1,6 +1,6 @@
 """The table that pause, resume, promote and failover share: Cluster Linking's JSON keys, then ours."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kmirror.errors import ClusterError, Conflict, KmirrorError, NotFound, NotReached, UsageError
@@ -35,15 +35,14 @@ class TopicOutcome:
     error: KmirrorError | None = None
 
 
-def each_topic(topics: Sequence[str], act: Callable[[str], tuple[VerbRow, ...]]) -> list[TopicOutcome]:
-    """Does it topic by topic, in the order given and once each: one that fails never stops the others."""
-    outcomes = []
-    for topic in dict.fromkeys(topics):
-        try:
-            outcomes.append(TopicOutcome(topic, act(topic)))
-        except KmirrorError as e:
-            outcomes.append(failed(topic, e))
-    return outcomes
+def in_order(
+    topics: Iterable[str], rows: Mapping[str, tuple[VerbRow, ...]], errors: Mapping[str, KmirrorError]
+) -> list[TopicOutcome]:
+    """The outcome of each topic, once each: its error where it has one, else its rows."""
+    return [
+        failed(topic, errors[topic]) if topic in errors else TopicOutcome(topic, rows[topic])
+        for topic in dict.fromkeys(topics)
+    ]
 
 
 def failed(topic: str, error: KmirrorError) -> TopicOutcome:

@@ -2,19 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from kmirror.engine.copy import now_ms
+from kmirror.model.each import Each, split
 from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState, after
+from kmirror.process.together import Together
 from kmirror.tasks.growth import PartitionGrowth
 from kmirror.tasks.scheduler import TaskScheduler
 from kmirror.tasks.task import TaskEnv
 from kmirror.tasks.threads import in_thread
 
 log = logging.getLogger(__name__)
+
+_ENDINGS_AT_ONCE: Final = 16  # each has a thread, and asks the clusters
 
 
 class LinkRecorder:
@@ -33,6 +38,10 @@ class LinkRecorder:
         self._growth = growth
         self._tasks = tasks
         self._on_change = on_change
+        # A promote of a thousand mirrors ends them all at about the same moment.
+        self._endings = asyncio.Semaphore(_ENDINGS_AT_ONCE)
+        self._released = Together(self._release)
+        self._changed = Together(self._change_all)
 
     async def failed(self, topic: str, error: MirrorError) -> None:
         def fail(mirror: Mirror) -> Mirror:
@@ -43,27 +52,39 @@ class LinkRecorder:
         await self._change(topic, fail)
 
     async def stopped(self, topic: str) -> None:
-        await in_thread(lambda: self._release(topic), "kmirror-release")
+        async with self._endings:
+            await in_thread(lambda: self._last_runs(topic), "kmirror-last-runs")
+        await self._released.do(topic, None)
         self._on_change()
+        async with self._endings:
+            await in_thread(lambda: self._tasks.released(topic), "kmirror-released")
 
-    def _release(self, topic: str) -> None:
-        from kmirror.admin.mirror_topic import release_topic  # librdkafka is 14 MB that a runner rarely needs
-
+    def _last_runs(self, topic: str) -> None:
         mirror = self._store.get(self._link).mirrors[topic]
         if mirror.stop and mirror.stop.event is Event.PROMOTE:
             self._tasks.last_runs(topic)
         else:
             self._tasks.failed_over(topic)
-        with self._env.topics:  # no task may set it back to what a mirror has
+
+    async def _release(self, topics: Mapping[str, None]) -> Each[None]:
+        return await in_thread(lambda: self._release_all(topics), "kmirror-release")
+
+    def _release_all(self, topics: Iterable[str]) -> Each[None]:
+        from kmirror.admin.mirror_topic import release_topics  # librdkafka is 14 MB that a runner rarely needs
+
+        with self._env.topics:  # no task may set them back to what a mirror has
             link = self._store.get(self._link)
-            mirror = link.mirrors[topic]
-            if mirror.state is not MirrorState.PENDING_STOPPED:
-                return  # another try, of an engine that was replaced, has done it
-            ends = release_topic(link.destination_bootstrap, topic, mirror.held_back)
-            self._store.change_mirror(
-                self._link, topic, lambda found: replace(found.moved(Event.STOPPED, now_ms()), end_offsets=ends)
-            )
-        self._tasks.released(topic)
+            # Those that are not, another try, of an engine that was replaced, has released.
+            pending = {t: link.mirrors[t] for t in topics if link.mirrors[t].state is MirrorState.PENDING_STOPPED}
+            held_back = {topic: mirror.held_back for topic, mirror in pending.items()}
+            ends, errors = split(release_topics(link.destination_bootstrap, held_back) if pending else {})
+
+            def stop(mirror: Mirror) -> Mirror:
+                return replace(mirror.moved(Event.STOPPED, now_ms()), end_offsets=ends[mirror.topic])
+
+            if ends:
+                errors |= split(self._store.change_mirrors(self._link, ends, stop))[1]
+        return {**dict.fromkeys(topics), **errors}
 
     async def lost(self, topic: str, gap: LostGap) -> None:  # noqa: ARG002  # the gap knows its topic
         await asyncio.to_thread(self._files.append_gap, gap)
@@ -82,5 +103,11 @@ class LinkRecorder:
         log.info("PartitionGrowth: %s: %d partitions -> %d", topic, link.mirrors[topic].partitions, partitions)
 
     async def _change(self, topic: str, edit: Callable[[Mirror], Mirror]) -> None:
-        await asyncio.to_thread(self._store.change_mirror, self._link, topic, edit)
+        await self._changed.do(topic, edit)
         self._on_change()
+
+    async def _change_all(self, edits: Mapping[str, Callable[[Mirror], Mirror]]) -> Each[Mirror]:
+        def edit(mirror: Mirror) -> Mirror:
+            return edits[mirror.topic](mirror)
+
+        return await asyncio.to_thread(self._store.change_mirrors, self._link, edits, edit)

@@ -1,13 +1,16 @@
 """links.toml: every link of this user with its mirrors. Read by every command, replaced whole under a lock."""
 
+import threading
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
 
 from kmirror.errors import NotFound, StateError
+from kmirror.model.each import Each, for_each, split
 from kmirror.model.link import GapFill, Link
 from kmirror.model.mirror import Mirror, MirrorError, Restore, StopRequest
 from kmirror.model.states import Event, MirrorState
@@ -16,6 +19,7 @@ from kmirror.state.lock import exclusive
 from kmirror.state.paths import Home, private_directory
 
 SCHEMA: Final = 1
+_NO_FILE: Final = (0, 0)
 
 
 class LinkStore:
@@ -24,9 +28,19 @@ class LinkStore:
     def __init__(self, home: Home) -> None:
         self.home = home
         self._path = home.links_file
+        self._read: tuple[tuple[int, int], Mapping[str, Link]] | None = None
+        self._reading = threading.Lock()
 
     def all(self) -> dict[str, Link]:
         """By name, sorted; raises StateError where the file is damaged, and leaves it as it is."""
+        # A file with a thousand mirrors takes 0.3 s to parse: as long as it is not replaced, once is enough.
+        with self._reading:
+            version = self.version()
+            if self._read is None or self._read[0] != version or version == _NO_FILE:
+                self._read = (version, self._parse())
+            return dict(self._read[1])
+
+    def _parse(self) -> dict[str, Link]:
         try:
             text = self._path.read_bytes()
         except FileNotFoundError:
@@ -55,6 +69,7 @@ class LinkStore:
                     f'cannot write "{self._path}": {e.strerror}',
                     hint="Free some disk space, or check its directory.",
                 ) from e
+            self._read = (self.version(), dict(sorted(links.items())))
 
     def change_mirror(self, link: str, topic: str, edit: Callable[[Mirror], Mirror]) -> Mirror:
         """Replaces one mirror by what `edit` makes of it, and returns that; raises NotFound."""
@@ -71,12 +86,35 @@ class LinkStore:
         self.change(apply)
         return changed[0]
 
+    def change_mirrors(self, link: str, topics: Iterable[str], edit: Callable[[Mirror], Mirror]) -> Each[Mirror]:
+        """Replaces several mirrors, in one change; what `edit` raises of one is returned, and leaves that one alone.
+
+        Raises NotFound for the link alone.
+        """
+        changed: Each[Mirror] = {}
+
+        def apply(links: dict[str, Link]) -> None:
+            if link not in links:
+                raise link_not_found(link)
+            mirrors = links[link].mirrors
+
+            def edited(topic: str) -> Mirror:
+                if topic not in mirrors:
+                    raise mirror_not_found(link, topic)
+                return edit(mirrors[topic])
+
+            changed.update(for_each(topics, edited))
+            links[link] = replace(links[link], mirrors={**mirrors, **split(changed)[0]})
+
+        self.change(apply)
+        return changed
+
     def version(self) -> tuple[int, int]:
         """Differs from before whenever the file was replaced."""
         try:
             stat = self._path.stat()
-        except FileNotFoundError:
-            return (0, 0)
+        except OSError:  # none, or one that can't be read either: who reads it says why
+            return _NO_FILE
         return (stat.st_ino, stat.st_mtime_ns)
 
 
