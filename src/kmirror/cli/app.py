@@ -21,6 +21,7 @@ from kmirror.cli import (
     mirror_restore,
     mirror_reverse,
     mirror_show,
+    mirror_transition,
     mirror_verbs,
     mirror_verify,
 )
@@ -76,6 +77,7 @@ mirror_groups.register(mirror_app)
 mirror_reverse.register(mirror_app)
 mirror_restore.register(mirror_app)
 mirror_verify.register(mirror_app)
+mirror_transition.register(mirror_app)
 status_page.register(app)
 gaps_page.register(app)
 app.command("demo")(demo)
