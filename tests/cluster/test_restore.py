@@ -1,13 +1,14 @@
 """Fail-back: what only the old source has is saved before anything is deleted, and it becomes an exact mirror again."""
 
-import json
 import os
 import signal
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from support import logs
 from support.logs import Isolation
 from support.mirrors import TestLink, add_partitions, admin, delete_topic, ends, set_topic_config, topic_configs
 from support.traffic import Record, Traffic, create_topic, produce
@@ -17,7 +18,8 @@ from support.wait import eventually
 LINK = "east-west"
 BACK = "east-west-reverse"
 RESTORE = ("mirror", "truncate-and-restore", "--link", LINK)
-STAMP = 1_700_000_000_000
+STAMP = time.time_ns() // 1_000_000 - 60_000
+"""Retention is left at its default, and must not touch the records."""
 
 
 @pytest.fixture
@@ -45,13 +47,6 @@ def failed_over(link: TestLink, topic: str, *, partitions: int = 1) -> None:
     produce(link.destination.bootstrap_servers, topic, numbered("new", 12))
 
 
-def topic_id(link: TestLink, topic: str) -> str:
-    return (
-        str(link.kmirror.json("mirror", "describe", topic, "--link", LINK))
-        and recorded(link, LINK, topic)["source_topic_id"]
-    )
-
-
 def recorded(link: TestLink, name: str, topic: str) -> dict:
     return tomllib.loads(link.kmirror.links_file.read_text())["links"][name]["mirrors"].get(topic, {})
 
@@ -71,9 +66,6 @@ def test_what_only_the_old_source_has_is_saved_and_the_rest_copied_anew(link, to
         (1, 0, ""),
         (2, 1, "0"),
     ]
-    said = link.kmirror.run(*RESTORE, topic_name, "--dry-run")
-    assert "holds 6 records that" in said.stdout
-    assert "at which both logs were just read" in said.stdout
     assert link.kmirror.links_file.read_bytes() == before
     assert "needs a confirmation" in link.kmirror.fails(*RESTORE, topic_name, code=2)
 
@@ -106,26 +98,14 @@ def test_what_only_the_old_source_has_is_saved_and_the_rest_copied_anew(link, to
     }
     told = link.kmirror.fails("records", "replay", str(file), "--bootstrap-server", east.bootstrap_servers)
     assert f'is a mirror of link "{BACK}"' in told
-    told = link.kmirror.fails(
-        "records", "replay", str(file), "--bootstrap-server", west.bootstrap_servers, "--topic", f"{topic_name}-none"
-    )
-    assert "not found" in told
     held = ends(west, topic_name)
     rows = link.kmirror.json("records", "replay", str(file), "--bootstrap-server", west.bootstrap_servers)
     assert [(r["partition"], r["records"], r["first_offset"]) for r in rows] == [(0, 5, held[0]), (2, 1, held[2])]
     back.assert_exact(topic_name)
-    picked = oracle_pick(west, topic_name, held[0])
+    with logs.Topic(west.bootstrap_servers, topic_name, time.monotonic() + 20).picker(Isolation.COMMITTED) as picker:
+        picked = picker.pick(0, held[0])
     assert (picked.key, picked.value, picked.timestamp) == (b"k", b"lost 0", STAMP)
     assert picked.headers == (("word", b"lost"), ("none", None))
-
-
-def oracle_pick(cluster, topic: str, offset: int):
-    import time
-
-    from support import logs
-
-    with logs.Topic(cluster.bootstrap_servers, topic, time.monotonic() + 20).picker(Isolation.COMMITTED) as picker:
-        return picker.pick(0, offset)
 
 
 def test_an_old_source_with_nothing_of_its_own_goes_on_as_it_is(link, topic_name):
@@ -146,6 +126,7 @@ def test_an_old_source_with_nothing_of_its_own_goes_on_as_it_is(link, topic_name
     assert f'Topic "{same}" holds nothing that "{same}" does not: it goes on as it is.' in said
     assert "holds 2 records that" in said
     assert "and 10 older than what it has" in said
+    assert "at which both logs were just read" in said
     back = back_of(link)
     assert back.assert_exact(same) == 42
     assert back.assert_exact(late) == 20
@@ -219,4 +200,4 @@ def test_what_can_not_be_restored_is_refused(link, topic_name):
     add_partitions(east, topic_name, 2)
     rows = link.kmirror.json(*RESTORE, topic_name, "--dry-run")
     assert rows[0]["copied_anew"] is True  # a mirror can't have more partitions than its source
-    assert json.loads(json.dumps(rows))[0]["messages_truncated"] == 1
+    assert rows[0]["messages_truncated"] == 0  # what was aborted was never there
