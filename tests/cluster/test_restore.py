@@ -7,8 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from support import logs
+from support.groups import committed
 from support.logs import Isolation
 from support.mirrors import TestLink, add_partitions, admin, delete_topic, ends, set_topic_config, topic_configs
 from support.traffic import Record, Traffic, create_topic, produce
@@ -36,6 +38,12 @@ def numbered(word: str, count: int, partition: int = 0, key: bytes | None = b"k"
     return [Record(key, f"{word} {n}".encode(), headers, STAMP + n, partition) for n in range(count)]
 
 
+def commit(cluster, group: str, topic: str, offset: int) -> None:
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+    consumer.close()
+
+
 def failed_over(link: TestLink, topic: str, *, partitions: int = 1) -> None:
     """Both sides went on by themselves: 30 records in common, then 5 at the old source, 12 at the new one."""
     create_topic(link.source.bootstrap_servers, topic, partitions, config={"retention.ms": "-1"})
@@ -59,6 +67,9 @@ def test_what_only_the_old_source_has_is_saved_and_the_rest_copied_anew(link, to
     produce(east.bootstrap_servers, topic_name, [Record(None, None, partition=2, timestamp_ms=STAMP)])
     set_topic_config(west, topic_name, "retention.ms", "86400000000")
 
+    commit(east, "behind", topic_name, 7)
+    commit(east, "beyond", topic_name, 33)
+
     before = link.kmirror.links_file.read_bytes()
     rows = link.kmirror.json(*RESTORE, topic_name, "--dry-run", "--include-partitions")
     assert [(r["partition"], r["messages_truncated"], r["offset_truncated_to"]) for r in rows] == [
@@ -78,6 +89,7 @@ def test_what_only_the_old_source_has_is_saved_and_the_rest_copied_anew(link, to
         back.await_beyond(topic_name, {0: 42, 1: 0, 2: 0})
     assert back.assert_exact(topic_name) == 42 + traffic.acked
     assert back.status(topic_name) == "ACTIVE"
+    assert [committed(east, group, topic_name) for group in ("behind", "beyond")] == [{0: 7}, {0: 30}]
     assert topic_configs(east, topic_name)["retention.ms"] == "-1"
     assert int(topic_configs(east, topic_name)["max.message.bytes"]) > 0
     assert "is already a mirror of link" in link.kmirror.fails(*RESTORE, topic_name, "--force")

@@ -24,6 +24,7 @@ TIMES = st.integers(0, 2**62)
 ERRORS = st.builds(MirrorError, TEXT, TEXT, st.none() | st.integers(0, 2**31), st.none() | TIMES)
 STOPS = st.builds(StopRequest, st.sampled_from([Event.PROMOTE, Event.FAILOVER]), st.lists(TIMES, max_size=3).map(tuple))
 OFFSETS = st.lists(TIMES, max_size=3).map(tuple)
+GROUPS = st.dictionaries(TEXT, st.dictionaries(st.integers(0, 9), TIMES, max_size=2), max_size=2)
 MIRRORS = st.builds(
     Mirror,
     topic=NAMES,
@@ -38,7 +39,7 @@ MIRRORS = st.builds(
     held_back=st.dictionaries(TEXT, TEXT, max_size=2),
     reverse_link=NAMES | st.just(""),
     adopted_ends=OFFSETS,
-    restore=st.none() | st.builds(Restore, TEXT, st.integers(1, 9), st.dictionaries(TEXT, TEXT), OFFSETS, TEXT),
+    restore=st.none() | st.builds(Restore, TEXT, st.integers(1, 9), st.dictionaries(TEXT, TEXT), OFFSETS, TEXT, GROUPS),
 )
 LINKS = st.builds(
     Link,

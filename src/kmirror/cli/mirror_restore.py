@@ -78,6 +78,8 @@ def truncate_and_restore(
     if output is not Format.HUMAN:
         _show(planned, done, include_partitions, output)
     for item in going:
+        for warning in done[item.topic].warnings if item.topic in done else ():
+            note(f"Warning: {warning}")
         if output is Format.HUMAN and item.topic in done:
             _say_done(item, done[item.topic], restoration.reverse.name)
     _end([done[p.topic].error if p.topic in done else p.error for p in planned], dry_run=dry_run)

@@ -31,12 +31,16 @@ class StopRequest:
     targets: tuple[int, ...] = ()
 
 
+GroupOffsets = Mapping[str, Mapping[int, int]]
+"""Committed offsets of one topic, by group and partition."""
+
+
 @dataclass(frozen=True, slots=True)
 class Restore:
     """A truncate-and-restore under way, of a topic that was the source: what is needed once that topic is gone.
 
     `configs` are the topic's own. `ends` are its log ends when its records were saved in the file `saved`, which is
-    "" before that.
+    "" before that; `groups` get these offsets committed again.
     """
 
     topic_id: str
@@ -44,6 +48,7 @@ class Restore:
     configs: Mapping[str, str]
     ends: tuple[int, ...] = ()
     saved: str = ""
+    groups: GroupOffsets = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from kmirror.model.states import Event, MirrorState
 from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 from kmirror.ops.clock import now_ms
 from kmirror.ops.mirror_change import known_mirror
+from kmirror.ops.restore_groups import give_back, offsets_to_keep, refuse_readers
 from kmirror.ops.restore_plan import RestorePlan, check_alone, plan_restore, refuse_open_transaction
 from kmirror.ops.reverse_link import (
     ReverseLink,
@@ -69,6 +70,7 @@ class Restored:
     topic: str
     adopted: bool = False
     saved: str = ""
+    warnings: tuple[str, ...] = ()
     error: KmirrorError | None = None
 
 
@@ -99,7 +101,10 @@ class Restoration:
         pending = self._pending(mirror)
         if pending and pending.state is MirrorState.PENDING_RESTORE and pending.restore:
             return Planned(topic, mirror.source_topic, None, pending.restore.saved)
-        return Planned(topic, mirror.source_topic, plan_restore(self._link, mirror))
+        plan = plan_restore(self._link, mirror)
+        if not plan.adopt:
+            refuse_readers(ClusterAdmin(self._link.source_bootstrap, "source"), mirror.source_topic)
+        return Planned(topic, mirror.source_topic, plan)
 
     def _stopped(self, topic: str) -> Mirror:
         mirror = known_mirror(self._link, topic)
@@ -170,8 +175,7 @@ class _One:
             new = self._save(new, planned.plan, directory)
         assert new is not None
         assert new.restore is not None
-        self._make_anew(new, new.restore)
-        return Restored(planned.topic, saved=new.restore.saved)
+        return Restored(planned.topic, saved=new.restore.saved, warnings=self._make_anew(new, new.restore))
 
     def _recorded(self) -> Mirror | None:
         known = self._store.get(self._reverse).mirrors.get(self._topic)
@@ -215,10 +219,11 @@ class _One:
             spans = {cut.partition: (cut.older, range(cut.cut_at, ends[cut.partition])) for cut in plan.cuts}
             saved = self._write(spans, directory)
             self._refuse_change(ends)
+            groups = offsets_to_keep(self._old, self._topic, [cut.cut_at for cut in plan.cuts])
         except BaseException:
             self._old.alter_topic(self._topic, {_FENCE: fence})
             raise
-        restore = replace(new.restore, ends=ends, saved=saved)
+        restore = replace(new.restore, ends=ends, saved=saved, groups=groups)
 
         def edit(found: Mirror) -> Mirror:
             return replace(found.moved(Event.RESTORE, now_ms()), restore=restore)
@@ -274,7 +279,8 @@ class _One:
 
     # --- the topic anew
 
-    def _make_anew(self, new: Mirror, restore: Restore) -> None:
+    def _make_anew(self, new: Mirror, restore: Restore) -> tuple[str, ...]:
+        """Returns warnings."""
         if restore.saved and not Path(restore.saved).exists():
             raise StateError(
                 f'the file "{restore.saved}" with the records of topic "{self._topic}" is gone',
@@ -297,6 +303,7 @@ class _One:
             starts={number: start for number, start in enumerate(starts) if start > 0},
         )
         made = the_only(create_mirror_topics(self._old, [wanted], partial(fill_heads, self._link.source_bootstrap)))
+        warnings = give_back(self._old, self._topic, restore.groups, info.partitions)
         ready = replace(
             new,
             destination_topic_id=made.topic_id,
@@ -306,6 +313,7 @@ class _One:
             restore=None,
         )
         self._start(ready)
+        return warnings
 
     def _delete_old(self, restore: Restore, starts: Sequence[int]) -> None:
         """The old topic, or one that an earlier call has made and not finished. Raises Conflict for any other."""

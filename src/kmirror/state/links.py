@@ -214,6 +214,10 @@ def _restore(data: Mapping[str, Any]) -> Restore:
         configs=_texts(data, "configs"),
         ends=tuple(_as_number(end) for end in data["ends"]),
         saved=_text(data, "saved"),
+        groups={
+            group: {_as_number(number): _as_number(offset) for number, offset in own}
+            for group, own in data.get("groups", {}).items()
+        },
     )
 
 
@@ -250,6 +254,7 @@ def _mirror_table(mirror: Mirror) -> dict[str, Any]:
             "configs": dict(mirror.restore.configs),
             "ends": list(mirror.restore.ends),
             "saved": mirror.restore.saved,
+            "groups": {g: [list(place) for place in sorted(own.items())] for g, own in mirror.restore.groups.items()},
         }
     return table
 

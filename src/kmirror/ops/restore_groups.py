@@ -1,0 +1,48 @@
+"""Consumer groups of a topic that is made anew: with the topic go the offsets that they have committed for it."""
+
+from collections.abc import Mapping, Sequence
+
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.admin.groups import GroupAdmin
+from kmirror.errors import Conflict
+from kmirror.model.group_offsets import Committed
+from kmirror.model.mirror import GroupOffsets
+
+
+def refuse_readers(cluster: ClusterAdmin, topic: str) -> None:
+    """Raises Conflict where a group with members reads the topic."""
+    groups = GroupAdmin(cluster)
+    busy = [group for group, has_members in groups.groups().items() if has_members]
+    reading = sorted(
+        group for group, found in groups.committed(busy).found.items() if any(t == topic for t, _ in found)
+    )
+    if reading:
+        raise Conflict(
+            f'consumer groups read topic "{topic}" at the source: {", ".join(reading)}',
+            hint="Stop them, or let them go on at the destination: the topic is to be deleted.",
+        )
+
+
+def offsets_to_keep(cluster: ClusterAdmin, topic: str, cut_at: Sequence[int]) -> GroupOffsets:
+    """By group and partition what to commit once the topic is there again.
+
+    Beyond `cut_at` stand other records than the group has read: it goes on there. Raises Conflict as refuse_readers.
+    """
+    refuse_readers(cluster, topic)
+    groups = GroupAdmin(cluster)
+    kept: dict[str, dict[int, int]] = {}
+    for group, found in groups.committed(groups.groups()).found.items():
+        own = {number: committed.offset for (name, number), committed in found.items() if name == topic}
+        if own:
+            kept[group] = {n: min(offset, cut_at[n]) if n < len(cut_at) else 0 for n, offset in own.items()}
+    return kept
+
+
+def give_back(cluster: ClusterAdmin, topic: str, offsets: GroupOffsets, partitions: int) -> tuple[str, ...]:
+    """Commits them; sentences about groups that did not get theirs."""
+    wanted: Mapping[str, Mapping[tuple[str, int], Committed]] = {
+        group: {(topic, number): Committed(offset) for number, offset in own.items() if number < partitions}
+        for group, own in offsets.items()
+    }
+    refused = GroupAdmin(cluster).commit(wanted).refused
+    return tuple(f'group "{group}" did not get its offsets back: {error.message}' for group, error in refused.items())
