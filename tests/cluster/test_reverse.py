@@ -116,6 +116,9 @@ def test_killed_in_the_middle_and_a_late_producer(link, topic_name):
     assert back.assert_exact(calm) == 20
     link.kmirror.fails("mirror", "describe", late, "--link", BACK)
     assert ends(east, late) == {0: 21}
+    (row,) = link.kmirror.json("mirror", "truncate-and-restore", late, "--link", LINK, "--force")
+    assert row["messages_truncated"] == 1
+    assert back.assert_exact(late) == 20
 
 
 def recorded(link: TestLink, topic: str) -> str:

@@ -179,7 +179,10 @@ class _One:
 
     def _recorded(self) -> Mirror | None:
         known = self._store.get(self._reverse).mirrors.get(self._topic)
-        return known if known and known.state in _PENDING else None
+        if known is None or known.state not in _PENDING or known.restore is None:
+            return None
+        ids = (known.source_topic_id, known.restore.topic_id)
+        return known if ids == (self._mirror.destination_topic_id, self._mirror.source_topic_id) else None
 
     def _begin(self) -> Mirror:
         """Remembers of the old topic what its successor gets."""

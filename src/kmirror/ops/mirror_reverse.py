@@ -239,12 +239,9 @@ class _Swap:
     def _turn(self, link: Link, mirror: Mirror) -> None:
         """The mirror is STOPPED: its source becomes a mirror, if it still ends where it was stopped."""
         self._check_untouched(link, mirror)
-        reverse = self._store.get(self._reverse)
-        new = check_free(reverse, mirror.source_topic, MirrorState.PENDING_MIRROR)
-        if new is None:
-            new = other_direction(mirror, MirrorState.PENDING_MIRROR, len(mirror.end_offsets))
-            new = replace(new, adopted_ends=mirror.end_offsets)
-            record_new(self._store, self._reverse, new)
+        new = other_direction(mirror, MirrorState.PENDING_MIRROR, len(mirror.end_offsets))
+        new = replace(new, adopted_ends=mirror.end_offsets)
+        record_new(self._store, self._reverse, new)
         primary = ClusterAdmin(link.destination_bootstrap, "destination")
         _same_topic(primary, mirror.topic, mirror.destination_topic_id, "destination")
         assert self._source
@@ -349,7 +346,11 @@ def await_copying(home: Home, reversal: Reversal, sources: dict[str, str], timeo
             ensure_runner(home, link)
         for topic in sorted(waiting):
             name = sources[topic]
-            mirror = mirrors[name]
+            mirror = mirrors.get(name)
+            if mirror is None:
+                outcomes[topic] = failed(topic, NotFound(f'link "{link}" forgot mirror topic "{name}" meanwhile'))
+                waiting.discard(topic)
+                continue
             seen = status.mirrors.get(name) if status else None
             if mirror.state is MirrorState.FAILED:
                 why = error_text(mirror.error)

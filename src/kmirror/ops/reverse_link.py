@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from kmirror.errors import Conflict, StateError
@@ -87,17 +88,25 @@ def other_direction(mirror: Mirror, state: MirrorState, partitions: int) -> Mirr
     )
 
 
-def check_free(reverse: Link | None, topic: str, pending: MirrorState) -> Mirror | None:
-    """The mirror of this name that is being set up (`pending`), or None; raises Conflict where one is alive."""
+_REPLACES: Final = MappingProxyType(
+    {
+        MirrorState.PENDING_MIRROR: _OVER | {MirrorState.PENDING_MIRROR},
+        # A reversal that found the source written to ends here, and a restore goes on with it.
+        MirrorState.PENDING_SETUP_FOR_RESTORE: _OVER
+        | {MirrorState.PENDING_MIRROR, MirrorState.PENDING_SETUP_FOR_RESTORE},
+    }
+)
+"""The states of a mirror that one which is to be set up (in the state of the key) may replace."""
+
+
+def check_free(reverse: Link | None, topic: str, pending: MirrorState) -> None:
+    """Raises Conflict where a mirror of this name is alive, so that none can be set up in its place."""
     known = reverse.mirrors.get(topic) if reverse else None
-    if known is None or known.state in _OVER:
-        return None
-    if reverse and known.state is not pending:
+    if reverse and known and known.state not in _REPLACES[pending]:
         raise Conflict(
             f'topic "{topic}" is already a mirror of link "{reverse.name}" ({known.state})',
             hint=f"See it with `kmirror mirror describe {topic} --link {reverse.name}`.",
         )
-    return known
 
 
 def record_new(store: LinkStore, link: str, mirror: Mirror) -> None:
