@@ -8,6 +8,7 @@ import tomllib
 import pytest
 
 from support import logs
+from support.groups import GroupConsumer
 from support.logs import Isolation
 from support.mirrors import TestLink, ends, topic_configs
 from support.traffic import Record, Traffic, create_topic, produce
@@ -29,7 +30,10 @@ def back_of(link: TestLink) -> TestLink:
 
 
 def test_there_and_back_under_live_traffic(link, topic_name):
-    """Producers write to the primary until they are told to stop, then to the new one; twice, once each way."""
+    """Producers write to the primary until they are told to stop, then to the new one; twice, once each way.
+
+    A consumer on each side lives through all of it, and gets every record once, at the same offsets.
+    """
     east, west = link.source, link.destination
     create_topic(east.bootstrap_servers, topic_name, 3, config={"retention.ms": "-1", "compression.type": "lz4"})
     with Traffic(east.bootstrap_servers, topic_name, rate=500) as traffic:
@@ -39,24 +43,31 @@ def test_there_and_back_under_live_traffic(link, topic_name):
         assert "producers still write to it" in told
         assert link.status(topic_name) == "ACTIVE"
     sent = traffic.acked
-    rows = link.verb("reverse-and-start", topic_name)
-    assert [row["mirror_status"] for row in rows] == ["STOPPED"] * 3
-    assert sum(row["last_source_fetch_offset"] for row in rows) == sent
-    assert topic_configs(west, topic_name)["compression.type"] == "lz4"
-    back = back_of(link)
-    assert back.status(topic_name) == "ACTIVE"
-    with Traffic(west.bootstrap_servers, topic_name, rate=500) as traffic:
-        back.await_beyond(topic_name, ends(east, topic_name))
-    sent += traffic.acked
-    assert back.assert_exact(topic_name) == sent
-    # The very same links carry it back, with the producer ids that they have had.
-    rows = back.verb("reverse-and-start", topic_name)
-    assert sum(row["last_source_fetch_offset"] for row in rows) == sent
-    assert link.status(topic_name) == "ACTIVE"
-    with Traffic(east.bootstrap_servers, topic_name, rate=500) as traffic:
-        link.await_beyond(topic_name, ends(west, topic_name))
-    assert link.assert_exact(topic_name) == sent + traffic.acked
-    assert sorted(link.kmirror.runner_pids()) == ["east-west", BACK]
+    with GroupConsumer(east, topic_name, topic_name) as one, GroupConsumer(west, topic_name, topic_name) as other:
+        assert len(one.read(sent)) == len(other.read(sent))
+        rows = link.verb("reverse-and-start", topic_name)
+        assert [row["mirror_status"] for row in rows] == ["STOPPED"] * 3
+        assert sum(row["last_source_fetch_offset"] for row in rows) == sent
+        assert topic_configs(west, topic_name)["compression.type"] == "lz4"
+        back = back_of(link)
+        assert back.status(topic_name) == "ACTIVE"
+        with Traffic(west.bootstrap_servers, topic_name, rate=500) as traffic:
+            back.await_beyond(topic_name, ends(east, topic_name))
+            # The very same links carry it back, with the producer ids that they have had.
+            call = link.kmirror.start("mirror", "reverse-and-start", topic_name, "--link", BACK)
+            eventually(lambda: recorded(link, topic_name, BACK) == "PENDING_SYNCHRONIZE", 30)
+        sent += traffic.acked
+        assert call.wait(90) == 0
+        assert (back.status(topic_name), link.status(topic_name)) == ("STOPPED", "ACTIVE")
+        with Traffic(east.bootstrap_servers, topic_name, rate=500) as traffic:
+            link.await_beyond(topic_name, ends(west, topic_name))
+        sent += traffic.acked
+        assert link.assert_exact(topic_name) == sent
+        for consumer in (one, other):
+            consumer.read(sent - len(consumer.read_all))
+        places = [sorted((m.partition(), m.offset(), m.value()) for m in c.read_all) for c in (one, other)]
+    assert places[0] == places[1]
+    assert len({place[:2] for place in places[0]}) == sent
 
 
 def test_a_source_of_transactions_is_adopted_and_may_wait(link, topic_name):
@@ -121,8 +132,8 @@ def test_killed_in_the_middle_and_a_late_producer(link, topic_name):
     assert back.assert_exact(late) == 20
 
 
-def recorded(link: TestLink, topic: str) -> str:
-    return tomllib.loads(link.kmirror.links_file.read_text())["links"][LINK]["mirrors"][topic]["state"]
+def recorded(link: TestLink, topic: str, name: str = LINK) -> str:
+    return tomllib.loads(link.kmirror.links_file.read_text())["links"][name]["mirrors"][topic]["state"]
 
 
 def test_what_can_not_be_reversed_is_refused(link, topic_name):
