@@ -15,6 +15,7 @@ from kmirror.errors import KmirrorError
 
 if TYPE_CHECKING:  # ops stay unimported until a verb runs
     from kmirror.ops.mirror_restore import Planned, Restored
+    from kmirror.ops.reverse_link import ReverseLink
 
 _COLUMNS: Final = ("mirror_topic_name", "error_message", "error_code", "messages_truncated")
 _BY_PARTITION: Final = (
@@ -57,7 +58,7 @@ def truncate_and_restore(
     from kmirror.ops.mirror_stop import ensure_runner
     from kmirror.state.paths import home
 
-    restoration = Restoration(home(), link, reverse_link, dry_run=dry_run)
+    restoration = Restoration(home(), link, reverse_link)
     planned = restoration.plan(topics)
     if output is Format.HUMAN:
         _show(planned, {}, include_partitions, output)
@@ -73,6 +74,7 @@ def truncate_and_restore(
             return
         directory = save_to or home().records_directory
         done = {restored.topic: restored for restored in restoration.carry_out(planned, directory)}
+        _tell_link(restoration.reverse, output)
         if not no_start and any(restored.error is None for restored in done.values()):
             ensure_runner(home(), restoration.reverse.name)
     if output is not Format.HUMAN:
@@ -148,6 +150,13 @@ def _say_plan(item: "Planned") -> None:
             f"To be copied: about {byte_count(plan.recopy_bytes)}, {duration(round(plan.recopy_s * 1000))} at the "
             f"{rate}/s at which both logs were just read."
         )
+
+
+def _tell_link(reverse: "ReverseLink", output: Format) -> None:
+    for warning in reverse.warnings:
+        note(f"Warning: {warning}.")
+    if reverse.made and output is Format.HUMAN:
+        say(f'Created cluster link "{reverse.name}".')
 
 
 def _say_done(item: "Planned", restored: "Restored", reverse: str) -> None:

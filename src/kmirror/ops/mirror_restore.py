@@ -77,12 +77,11 @@ class Restored:
 class Restoration:
     """Of some topics of one link: first `plan`, then, with the user's leave, `carry_out`."""
 
-    def __init__(self, home: Home, link: str, name: str | None, *, dry_run: bool) -> None:
+    def __init__(self, home: Home, link: str, name: str | None) -> None:
         """`name` is the reverse link's. Raises NotFound for the link, Conflict where the reverse one is another's."""
         self._home = home
         self._store = LinkStore(home)
         self._link = self._store.get(link)
-        self._dry_run = dry_run
         self._name = name
         self.reverse: ReverseLink = reverse_link(home, self._link, name, make=False)
 
