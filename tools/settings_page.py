@@ -1,6 +1,6 @@
 """docs/configuration.md: every key that a link may have, from the registry of them."""
 
-from kmirror.model.settings import SETTINGS, Setting
+from kmirror.model.settings import IGNORED, SETTINGS, Setting
 
 HEAD = """\
 <!-- Made by `make docs` from src/kmirror/model/settings.py. -->
@@ -12,7 +12,14 @@ A link's configurations are `key=value` pairs, with Cluster Linking's own names 
 with `#` are skipped; a backslash at the end joins a line with the next). Flags win over `--config`. An unknown key, and
 a value that a key may not hold, are refused.
 
-*Changes*: `yes` where the key of a link may be changed later, `no` where it stays as the link was made.
+*Changes*: `yes` where the key of a link may be changed later, `no` where it stays as the link was made. `kmirror link
+configuration list LINK` shows them all, `update LINK --config ..` changes those that are given, and `delete-key LINK KEY`
+takes one back to its default. A running link takes a change at once.
+
+A file that was made for Cluster Linking moves over as it is. Keys of it that say how a broker does the work mean
+nothing here: they are named in a warning and not kept. These are IGNORED_KEYS.
+
+A feature without its filter would do nothing, so it is refused; and a feature that is disabled loses its filter.
 
 | key | type | default | changes | meaning |
 | --- | --- | --- | --- | --- |
@@ -20,7 +27,8 @@ a value that a key may not hold, are refused.
 
 
 def page() -> str:
-    return HEAD + "".join(_row(key, setting) for key, setting in SETTINGS.items())
+    ignored = ", ".join(_code(key) for key in sorted(IGNORED))
+    return HEAD.replace("IGNORED_KEYS", ignored) + "".join(_row(key, setting) for key, setting in SETTINGS.items())
 
 
 def _row(key: str, setting: Setting) -> str:

@@ -10,8 +10,10 @@ import typer
 
 from kmirror.cli import gaps as gaps_page
 from kmirror.cli import (
+    link_configuration,
     link_create,
     link_delete,
+    link_pause,
     link_process,
     link_show,
     link_task,
@@ -68,6 +70,8 @@ link_create.register(link_app)
 link_show.register(link_app)
 link_delete.register(link_app)
 link_process.register(link_app)
+link_pause.register(link_app)
+link_configuration.register(link_app)
 link_task.register(link_app)
 link_unit.register(link_app)
 mirror_create.register(mirror_app)

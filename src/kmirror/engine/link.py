@@ -33,7 +33,6 @@ from kmirror.wire.cluster import Cluster
 log = events(__name__)
 
 _DRAIN_S: Final = 8.0
-_GONE_AFTER_S: Final = 300.0  # cluster.link.retry.timeout.ms
 _TICK_S: Final = 0.05
 _IDLE: Final = RECORDED - LIVE - {MirrorState.PAUSED, MirrorState.FAILED}
 """Over, or not yet set up: what begins after that begins anew."""
@@ -215,7 +214,7 @@ class LinkEngine:
         destination = self._destination.topics.get(mirror.mirror.topic)
         if not self._source.topics or not self._destination.topics:
             return  # not read yet
-        fault = mirror.topic_fault(source, destination, _GONE_AFTER_S)
+        fault = mirror.topic_fault(source, destination, self._settings.retry_timeout_s)
         if fault:
             self._fail(mirror, fault)
         elif mirror.suspected:

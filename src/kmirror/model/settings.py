@@ -53,6 +53,7 @@ class LinkSettings:
     request_timeout_s: float
     gap_fill_mode: str
     gap_fill_max: int
+    retry_timeout_s: float
 
 
 _SECURITY: Final = Setting("PLAINTEXT", "How the cluster is reached.", check.one_of("PLAINTEXT"))
@@ -126,6 +127,9 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "metadata.max.age.ms": Setting(
             "30000", "How often topics, leaders and partition counts are looked up.", check.number(100)
         ),
+        "cluster.link.retry.timeout.ms": Setting(
+            "300000", "How long a topic may be missing until its mirror is FAILED.", check.number(1000)
+        ),
         "request.timeout.ms": Setting("30000", "How long an answer of a broker is waited for.", check.number(1000)),
         "metrics.address": Setting(
             "", "Where the runner tells metrics and health, host:port or a port; nowhere if empty.", check.listen
@@ -136,8 +140,8 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
 """Every key of this version, in the order in which the documentation lists them."""
 
 _IGNORED_WORDS: Final = """
-availability.check.consecutive.failure.threshold availability.check.ms client.dns.lookup
-cluster.link.retry.timeout.ms connections.max.idle.ms dest.cluster.id link.prefix local.listener.name
+availability.check.consecutive.failure.threshold availability.check.ms client.dns.lookup connections.max.idle.ms
+dest.cluster.id link.prefix local.listener.name
 num.cluster.link.fetchers remote.link.connection.mode replica.fetch.backoff.ms replica.fetch.min.bytes
 replica.socket.receive.buffer.bytes replica.socket.timeout.ms retry.backoff.ms
 socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms
@@ -165,6 +169,11 @@ _EVERYTHING: Final = MappingProxyType(
         '"accessFilter":{"operation":"any","permissionType":"any"}}]}',
     }
 )
+
+
+def kept(configs: Mapping[str, str]) -> dict[str, str]:
+    """What a link keeps of the properties that are given: all but the IGNORED ones."""
+    return {key: value for key, value in configs.items() if key not in IGNORED}
 
 
 def value_of(configs: Mapping[str, str], key: str) -> str:
@@ -239,4 +248,5 @@ def settings_from(configs: Mapping[str, str]) -> LinkSettings:
         request_timeout_s=int(held["request.timeout.ms"]) / 1000,
         gap_fill_mode=held["gap.fill.mode"],
         gap_fill_max=int(held["gap.fill.max"]),
+        retry_timeout_s=int(held["cluster.link.retry.timeout.ms"]) / 1000,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError, Conflict, UsageError
 from kmirror.model.link import DESTINATION_PREFIX, GapFill, Link, name_fault, transactional_id
-from kmirror.model.settings import SettingError, check_together, settings_from
+from kmirror.model.settings import IGNORED, SettingError, check_together, kept, settings_from
 from kmirror.ops.clock import now_ms
 from kmirror.ops.config_text import parse_config
 from kmirror.state.links import LinkStore
@@ -61,7 +61,7 @@ def store_link(
         raise UsageError(f'link name "{name}" {fault}', hint="Choose another name.")
     store = LinkStore(home)
     _refuse_taken(name, store.all())
-    warnings: list[str] = []
+    warnings = ignored_warning(parse_config(config))
     link_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     unknown = _Clusters("", "", _wanted(configs) or GapFill.NONE)
     clusters = _ask(configs, name, link_id) if validate else unknown
@@ -82,6 +82,7 @@ def store_link(
 
     def add(links: dict[str, Link]) -> None:
         _refuse_taken(name, links)
+        _refuse_prefix(links, configs, clusters.destination_id)
         links[name] = link
 
     if not dry_run:
@@ -91,7 +92,7 @@ def store_link(
 
 def link_configs(source: str | None, destination: str | None, config: Sequence[str]) -> dict[str, str]:
     """All properties of the link to be, flags before files; raises UsageError at the first that is wrong."""
-    configs = parse_config(config)
+    configs = kept(parse_config(config))
     if source is not None:
         configs[_SOURCE_KEY] = source
     if destination is not None:
@@ -117,6 +118,25 @@ def _refuse_taken(name: str, links: Mapping[str, Link]) -> None:
             f'cluster link "{name}" already exists',
             hint=f"See what it is with `kmirror link describe {name}`, or choose another name.",
         )
+
+
+def _refuse_prefix(links: Mapping[str, Link], configs: Mapping[str, str], destination_id: str) -> None:
+    """Two links of one destination whose mirrors could have the same names."""
+    prefix = configs.get("cluster.link.prefix")
+    for other in links.values():
+        if prefix and destination_id and (other.prefix, other.destination_cluster_id) == (prefix, destination_id):
+            raise Conflict(
+                f'the prefix "{prefix}" is already used by link "{other.name}" to the same cluster',
+                hint="Choose another `cluster.link.prefix`.",
+            )
+
+
+def ignored_warning(given: Mapping[str, str]) -> list[str]:
+    """One sentence that names what was given and is not kept; nothing where all is."""
+    ignored = sorted(given.keys() & IGNORED)
+    return [f"these configurations mean nothing outside a broker and are not kept: {', '.join(ignored)}"] * bool(
+        ignored
+    )
 
 
 def _wanted(configs: Mapping[str, str]) -> GapFill | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from kmirror.admin.many_topics import Offsets
 from kmirror.admin.mirror_topic import grow_topic
-from kmirror.errors import ClusterError, KmirrorError, NotReached
+from kmirror.errors import ClusterError, Conflict, KmirrorError, NotReached
 from kmirror.model.each import Each, for_each, split
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, StopRequest
@@ -88,6 +88,12 @@ def begin_failover(home: Home, link: str, topics: Sequence[str], *, dry_run: boo
 def _may(link: Link, topic: str, event: Event) -> Mirror:
     mirror = known_mirror(link, topic)
     refuse(mirror, link.name, event)
+    if link.paused and event is Event.PROMOTE:
+        raise Conflict(
+            f'cluster link "{link.name}" is paused: mirror topic "{topic}" would never reach the end of its source',
+            hint=f"`kmirror link resume {link.name}` first; or `kmirror mirror failover {topic} --link {link.name}`, "
+            "which ends it where it is.",
+        )
     return mirror
 
 

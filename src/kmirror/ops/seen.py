@@ -47,17 +47,22 @@ class Seen:
 
     @property
     def link_state(self) -> LinkState:
+        if self.link.paused:
+            return LinkState.PAUSED
         return self.fresh.state if self.fresh else LinkState.UNKNOWN
 
     @property
     def idle(self) -> bool:
         """Mirrors are to be copied, and nobody does."""
-        return self.runner is None and any(m.state in LIVE for m in self.link.mirrors.values())
+        wanted = {MirrorState.PENDING_STOPPED} if self.link.paused else LIVE
+        return self.runner is None and any(m.state in wanted for m in self.link.mirrors.values())
 
     def mirror_status(self, topic: str) -> MirrorStatus | None:
         return self.status.mirrors.get(topic) if self.status else None
 
     def shown_state(self, mirror: Mirror) -> MirrorState:
+        if self.link.paused and mirror.state is MirrorState.ACTIVE:
+            return MirrorState.LINK_PAUSED
         found = self.mirror_status(mirror.topic)
         if self.fresh and found and mirror.state in LIVE and found.state in _SHOWN:
             return found.state

@@ -201,7 +201,7 @@ class _Runner:
     @staticmethod
     def _note_changes(before: Link, after: Link) -> None:
         for key in sorted(before.configs.keys() | after.configs.keys()):
-            old, new = before.configs.get(key), after.configs.get(key)
+            old, new = (configs.get(key, "(default)") for configs in (before.configs, after.configs))
             if old != new:
                 log.info("configuration changed", key=key, old=old, new=new)
 
