@@ -19,6 +19,7 @@ from kmirror.admin.many_topics import (
 from kmirror.admin.mirror_configs import MirrorConfigs, still_different
 from kmirror.errors import ClusterError, KmirrorError, NotFound, UsageError
 from kmirror.model.each import Each, split
+from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
 _WHILE_FILLED: Final = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 """DeleteRecords needs the first; the filler has no key, which a compacted topic refuses."""
@@ -34,6 +35,7 @@ class NewMirrorTopic:
     """A mirror topic to be made. `source` are the source topic's configs, `chosen` what the user gives.
 
     `starts`: log start and log end, by partition, only those above 0. `replication_factor` None: the cluster's own.
+    `include` are the configs that follow the source.
     """
 
     topic: str
@@ -43,6 +45,7 @@ class NewMirrorTopic:
     source: Mapping[str, TopicConfig]
     chosen: Mapping[str, str]
     starts: Mapping[int, int]
+    include: frozenset[str] = ALWAYS | OPTIONAL
 
     @property
     def first_configs(self) -> Mapping[str, str]:
@@ -112,7 +115,8 @@ def _level_configs(admin: ClusterAdmin, wanted: Mapping[str, NewMirrorTopic]) ->
     """Sets what the cluster's own defaults would make another topic of it."""
     configs, faults = split(configs_of(admin, list(wanted)))
     changes = {
-        name: still_different(wanted[name].source, found, wanted[name].chosen) for name, found in configs.items()
+        name: still_different(wanted[name].source, found, wanted[name].chosen, wanted[name].include)
+        for name, found in configs.items()
     }
     return faults | split(alter_topics(admin, changes))[1]
 

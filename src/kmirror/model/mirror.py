@@ -68,6 +68,8 @@ class Mirror:
     """Where each partition began when the mirror was made; later partitions begin at 0."""
     end_offsets: tuple[int, ...] = ()
     """Of a mirror that is STOPPED: where each partition ended; what lies beyond is not the mirror's."""
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """Topic configs that were given for this mirror: they don't follow the source."""
     held_back: Mapping[str, str] = field(default_factory=dict)
     """Topic configs of the source that the mirror may not have yet: set when it becomes a topic of its own."""
     reverse_link: str = ""

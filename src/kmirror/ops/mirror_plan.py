@@ -15,6 +15,7 @@ from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
 from kmirror.model.settings import value_of
 from kmirror.model.states import MirrorState
+from kmirror.model.topic_configs import parse_synced
 from kmirror.ops.clock import now_ms
 from kmirror.ops.mirror_start import start_offsets
 
@@ -40,6 +41,7 @@ def plan_mirrors(
 ) -> Each[MirrorPlan]:
     """`sources` has the source topic of each mirror topic. Raises UsageError where `chosen` can't be for any topic."""
     mirror_configs({}, chosen)
+    include = parse_synced(value_of(link.configs, "topic.config.sync.include"))
     failed: dict[str, KmirrorError] = {}
     originals, absent = split(find_topics(source, list(dict.fromkeys(sources.values()))))
     explain = _absence(source, link) if any(isinstance(e, NotFound) for e in absent.values()) else None
@@ -63,10 +65,11 @@ def plan_mirrors(
             topic=topic,
             partitions=originals[name].partitions,
             replication_factor=replication_factor,
-            plan=mirror_configs(configs[name], chosen),
+            plan=mirror_configs(configs[name], chosen, include),
             source=configs[name],
             chosen=chosen,
             starts={partition: start for partition, start in enumerate(starts[name]) if start > 0},
+            include=include,
         )
         try:
             check_min_isr(new.plan)
@@ -87,6 +90,7 @@ def _mirror(original: TopicInfo, new: NewMirrorTopic, starts: Sequence[int]) -> 
         start_offsets=tuple(starts),
         state=MirrorState.ACTIVE,
         status_time_ms=now_ms(),
+        chosen=new.chosen,
         held_back=new.plan.held_back,
     )
 

@@ -195,6 +195,7 @@ def _mirror(topic: str, data: Mapping[str, Any]) -> Mirror:
         stop=StopRequest(Event(stop["event"]), tuple(_as_number(t) for t in stop["targets"])) if stop else None,
         start_offsets=tuple(_as_number(start) for start in data.get("start_offsets", ())),
         end_offsets=tuple(_as_number(end) for end in data.get("end_offsets", ())),
+        chosen=_texts(data, "chosen") if "chosen" in data else {},
         held_back=_texts(data, "held_back") if "held_back" in data else {},
         reverse_link=_text(data, "reverse_link") if "reverse_link" in data else "",
         adopted_ends=tuple(_as_number(end) for end in data.get("adopted_ends", ())),
@@ -232,6 +233,8 @@ def _mirror_table(mirror: Mirror) -> dict[str, Any]:
         "start_offsets": list(mirror.start_offsets),
         "held_back": dict(mirror.held_back),
     }
+    if mirror.chosen:
+        table["chosen"] = dict(mirror.chosen)
     if mirror.end_offsets:
         table["end_offsets"] = list(mirror.end_offsets)
     if mirror.error:

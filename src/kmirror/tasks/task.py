@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from kmirror.errors import KmirrorError
+from kmirror.errors import KmirrorError, NotFound
 from kmirror.model.link import Link
 from kmirror.model.tasks import TaskError
 from kmirror.state.links import LinkStore
@@ -83,6 +83,10 @@ class TaskRun:
     def changed(self, what: str, old: object, new: object) -> None:
         """Tells of a change at the destination that was just made; None: there was none, or is none any more."""
         self.changes += 1
+        self.noted(what, old, new)
+
+    def noted(self, what: str, old: object, new: object) -> None:
+        """Tells of a change that is not at the destination yet: of what is recorded."""
         log.info("%s: %s: %s -> %s", self.name, what, _shown(old), _shown(new))
 
     def problem(self, code: str, message: str) -> None:
@@ -128,7 +132,9 @@ class Task(ABC):
 
 
 def code_of(error: KmirrorError) -> str:
-    """Cluster Linking's name of the cause."""
+    """Cluster Linking's name of the cause; what is not found is a topic."""
+    if isinstance(error, NotFound):
+        return "UNKNOWN_TOPIC_OR_PARTITION_ERROR"
     return getattr(error, "code", "INTERNAL_ERROR")
 
 
