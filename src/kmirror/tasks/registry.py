@@ -4,8 +4,9 @@ from kmirror.tasks.acl_sync import AclSync
 from kmirror.tasks.log_start_sync import LogStartSync
 from kmirror.tasks.offset_sync import ConsumerOffsetSync
 from kmirror.tasks.task import Task
+from kmirror.tasks.topic_configs_sync import TopicConfigsSync
 
 
 def all_tasks() -> list[Task]:
     """New instances, for one link."""
-    return [AclSync(), ConsumerOffsetSync(), LogStartSync()]
+    return [AclSync(), ConsumerOffsetSync(), LogStartSync(), TopicConfigsSync()]

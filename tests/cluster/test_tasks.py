@@ -1,0 +1,78 @@
+"""The tasks of a running link on real clusters: what follows the source beside the records."""
+
+import pytest
+
+from support.mirrors import TestLink, add_partitions, set_topic_config, topic_configs
+from support.traffic import Record, create_topic, produce
+from support.wait import eventually
+
+LINK = "east-west"
+SOON = "topic.config.sync.ms=1000"
+
+
+@pytest.fixture
+def link(kmirror, east, west) -> TestLink:
+    return TestLink(kmirror, east, west).create(SOON)
+
+
+def fill(link: TestLink, topic: str, count: int) -> None:
+    produce(link.source.bootstrap_servers, topic, (Record(b"key", b"%d" % n) for n in range(count)))
+
+
+def task(link: TestLink, name: str) -> dict:
+    return next(row for row in link.kmirror.json("link", "task", "list", LINK) if row["task_name"] == name)
+
+
+def full_log(link: TestLink) -> str:
+    return (link.kmirror.runtime(LINK) / "kmirror.log").read_text()
+
+
+def test_configs_and_partitions_follow_the_source(link, topic_name):
+    """What a mirror may have at once; what it may not is set by promote, as the source has it then."""
+    east, west = link.source, link.destination
+    create_topic(east.bootstrap_servers, topic_name, config={"retention.ms": "86400000", "compression.type": "lz4"})
+    link.mirror(topic_name, "--config", "segment.ms=3600000")
+    fill(link, topic_name, 10)
+
+    changes = {
+        "retention.ms": "172800000",
+        "segment.ms": "7200000",
+        "max.message.bytes": "3000000",
+        "compression.type": "zstd",
+        "message.timestamp.type": "LogAppendTime",
+    }
+    for key, value in changes.items():
+        set_topic_config(east, topic_name, key, value)
+    add_partitions(east, topic_name, 3)
+
+    def followed() -> bool:
+        mirror = topic_configs(west, topic_name)
+        return (mirror["retention.ms"], mirror["max.message.bytes"]) == ("172800000", "3000000")
+
+    eventually(followed, 30, link.log)
+    eventually(lambda: "LogAppendTime" in link.kmirror.links_file.read_text(), 30, link.log)
+    mirror = topic_configs(west, topic_name)
+    assert mirror["segment.ms"] == "3600000"  # given for the mirror: it is its own
+    assert (mirror["compression.type"], mirror["message.timestamp.type"]) == ("producer", "CreateTime")
+    assert f'TopicConfigsSync: topic "{topic_name}" retention.ms: 86400000 -> 172800000' in full_log(link)
+    found = eventually(lambda: (t := task(link, "TopicConfigsSync"))["changes"] >= 2 and t, 10)
+    assert (found["state"], found["errors"]) == ("ACTIVE", [])
+
+    eventually(lambda: task(link, "PartitionGrowth")["changes"] == 1, 30, link.log)
+    assert f"PartitionGrowth: {topic_name}: 1 partitions -> 3" in full_log(link)
+
+    set_topic_config(east, topic_name, "retention.ms", "259200000")
+    set_topic_config(east, topic_name, "max.message.bytes", "2000000")
+    link.verb("promote", topic_name)
+    promoted = topic_configs(west, topic_name)
+    assert {key: promoted[key] for key in changes} == {
+        "retention.ms": "259200000",
+        "segment.ms": "3600000",
+        "max.message.bytes": "2000000",
+        "compression.type": "zstd",
+        "message.timestamp.type": "LogAppendTime",
+    }
+    set_topic_config(west, topic_name, "retention.ms", "1000000")  # its own now
+    runs = task(link, "TopicConfigsSync")["runs"]
+    eventually(lambda: task(link, "TopicConfigsSync")["runs"] >= runs + 2, 20)
+    assert topic_configs(west, topic_name)["retention.ms"] == "1000000"
