@@ -38,7 +38,10 @@ def register(app: typer.Typer) -> None:
 
 def create(
     topics: Annotated[
-        list[str], typer.Argument(metavar="[TOPIC...]", help="Names of the source topics, and of their mirrors.")
+        list[str],
+        typer.Argument(
+            metavar="[TOPIC...]", help="Names of the mirrors: those of their source topics, behind the link's prefix."
+        ),
     ] = [],  # noqa: B006 - Typer copies it
     *,
     link: LinkOpt,
@@ -53,7 +56,11 @@ def create(
     ] = None,
     source_topic: Annotated[
         str | None,
-        typer.Option("--source-topic", metavar="NAME", help="Source topic, where the mirror is named otherwise."),
+        typer.Option(
+            "--source-topic",
+            metavar="NAME",
+            help="Source topic, where the mirror of a link without prefix has another name.",
+        ),
     ] = None,
     replication_factor: Annotated[
         int | None,

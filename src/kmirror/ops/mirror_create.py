@@ -16,6 +16,7 @@ from kmirror.errors import Conflict, KmirrorError, LinkBusy, StateError, UsageEr
 from kmirror.model.each import split
 from kmirror.model.link import Link, name_fault
 from kmirror.model.mirror import Mirror
+from kmirror.model.naming import NamingError, source_of
 from kmirror.model.states import MirrorState
 from kmirror.ops.config_text import parse_config
 from kmirror.ops.mirror_plan import MirrorPlan, plan_mirrors
@@ -69,16 +70,15 @@ def create_mirrors(
     """
     if source_topic is not None and len(topics) != 1:
         raise UsageError("`--source-topic` is for one mirror", hint="Create the mirrors one by one.")
-    sources = {topic: source_topic or topic for topic in topics}
     chosen = parse_config(config)
     found = LinkStore(home).get(link)
-    outcomes = _refused(found, sources)
+    sources, outcomes = _named(found, topics, source_topic)
     if foreground and (busy := running(home, link)):
         raise LinkBusy(
             f'link "{link}" is already running on this machine (pid {busy.pid})',
             hint=f"Stop it with `kmirror link stop {link}`, or leave `--foreground` out.",
         )
-    left = [topic for topic in sources if topic not in outcomes]
+    left = list(sources)
     clusters = _reached(found) if left else None
     for begin in range(0, len(left), _AT_ONCE):
         assert clusters
@@ -88,23 +88,37 @@ def create_mirrors(
         )
         outcomes |= {topic: MirrorOutcome(topic, part[topic], error=e) for topic, e in refused.items()}
         outcomes |= _tried(clusters[1], plans) if dry_run else _made(home, found, clusters[1], plans)
-    in_order = tuple(outcomes[topic] for topic in sources)
+    in_order = tuple(outcomes[topic] for topic in topics)
     if dry_run or foreground or all(outcome.error for outcome in in_order):
         return MirrorsCreated(in_order)
     return _set_going(home, link, in_order, start=start)
 
 
-def _refused(link: Link, sources: Mapping[str, str]) -> dict[str, MirrorOutcome]:
-    """Those of which no cluster has to be asked."""
-    outcomes = {}
-    for topic, source in sources.items():
+def _named(
+    link: Link, topics: Sequence[str], source_topic: str | None
+) -> tuple[dict[str, str], dict[str, MirrorOutcome]]:
+    """The source topic of each mirror; and the outcomes of those that may not be, which no cluster has to be asked."""
+    sources, outcomes = {}, {}
+    for topic in topics:
         try:
-            for name in (topic, source):
+            for name in (topic, source_topic or topic):
                 _check_name(name)
+            source = _source_named(link, topic, source_topic)
             _check_record(link, topic)
         except KmirrorError as e:
-            outcomes[topic] = MirrorOutcome(topic, source, error=e)
-    return outcomes
+            outcomes[topic] = MirrorOutcome(topic, source_topic or topic, error=e)
+        else:
+            sources[topic] = source
+    return sources, outcomes
+
+
+def _source_named(link: Link, topic: str, source_topic: str | None) -> str:
+    """Raises UsageError where the prefix of the link forbids the name."""
+    try:
+        return source_of(link.prefix, topic, source_topic)
+    except NamingError as e:
+        words = f"kmirror mirror create {e.suggested} --link {link.name}"
+        raise UsageError(str(e), hint=f"The name is the mirror's, not the source topic's: `{words}`.") from e
 
 
 def _check_name(name: str) -> None:

@@ -57,7 +57,7 @@ def _nothing(link: Link, pattern: str | None, alive: Sequence[str]) -> NotFound:
 
 
 def matching_sources(home: Home, link: str, pattern: str) -> tuple[list[str], list[str]]:
-    """The source topics that match, and those of them that this link mirrors already; both sorted.
+    """Of the source topics that match the names of the mirrors to be, and those that this link mirrors already.
 
     Internal topics never match. Raises UsageError, NotFound where nothing matches, Unreachable.
     """
@@ -73,7 +73,7 @@ def matching_sources(home: Home, link: str, pattern: str) -> tuple[list[str], li
             f'"orders.*".{_some(topics)}',
         )
     mirrored = {m.source_topic for m in found.mirrors.values() if m.state is not MirrorState.STOPPED}
-    return [t for t in matching if t not in mirrored], [t for t in matching if t in mirrored]
+    return [found.prefix + t for t in matching if t not in mirrored], [t for t in matching if t in mirrored]
 
 
 def _some(topics: Iterable[str]) -> str:
