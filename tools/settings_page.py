@@ -12,9 +12,9 @@ A link's configurations are `key=value` pairs, with Cluster Linking's own names 
 with `#` are skipped; a backslash at the end joins a line with the next). Flags win over `--config`. An unknown key, and
 a value that a key may not hold, are refused.
 
-*Changes*: `yes` where the key of a link may be changed later, `no` where it stays as the link was made. `kmirror link
-configuration list LINK` shows them all, `update LINK --config ..` changes those that are given, and `delete-key LINK KEY`
-takes one back to its default. A running link takes a change at once.
+*Changes*: `yes` where the key of a link may be changed later, `no` where it stays as the link was made.
+`kmirror link configuration list LINK` shows them all, `update LINK --config ..` changes those that are given, and
+`delete-key LINK KEY` takes one back to its default. A running link takes a change at once.
 
 A file that was made for Cluster Linking moves over as it is. Keys of it that say how a broker does the work mean
 nothing here: they are named in a warning and not kept. These are IGNORED_KEYS.

@@ -80,7 +80,7 @@ def update_configs(home: Home, name: str, config: Sequence[str], *, dry_run: boo
     given = parse_config(config)
     if not given:
         raise UsageError("no configuration is given", hint="Add `--config key=value,..` or `--config FILE`.")
-    warnings = tuple(ignored_warning(given))
+    warnings = ignored_warning(given)
     wanted: dict[str, str | None] = dict(kept(given))
     return replace(_change(home, name, wanted, dry_run=dry_run, validate=validate), warnings=warnings)
 

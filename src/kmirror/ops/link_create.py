@@ -3,7 +3,7 @@
 import base64
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError, Conflict, UsageError
@@ -49,7 +49,8 @@ def create_link(
     validate: bool = True,
 ) -> LinkCreated:
     """Raises UsageError, Conflict where the name or the pair of clusters is wrong, Unreachable."""
-    return store_link(home, name, link_configs(source, destination, config), dry_run=dry_run, validate=validate)
+    made = store_link(home, name, link_configs(source, destination, config), dry_run=dry_run, validate=validate)
+    return replace(made, warnings=(*ignored_warning(parse_config(config)), *made.warnings))
 
 
 def store_link(
@@ -61,7 +62,7 @@ def store_link(
         raise UsageError(f'link name "{name}" {fault}', hint="Choose another name.")
     store = LinkStore(home)
     _refuse_taken(name, store.all())
-    warnings = ignored_warning(parse_config(config))
+    warnings: list[str] = []
     link_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     unknown = _Clusters("", "", _wanted(configs) or GapFill.NONE)
     clusters = _ask(configs, name, link_id) if validate else unknown
@@ -131,12 +132,10 @@ def _refuse_prefix(links: Mapping[str, Link], configs: Mapping[str, str], destin
             )
 
 
-def ignored_warning(given: Mapping[str, str]) -> list[str]:
-    """One sentence that names what was given and is not kept; nothing where all is."""
-    ignored = sorted(given.keys() & IGNORED)
-    return [f"these configurations mean nothing outside a broker and are not kept: {', '.join(ignored)}"] * bool(
-        ignored
-    )
+def ignored_warning(given: Mapping[str, str]) -> tuple[str, ...]:
+    """One sentence that names what was given and is not kept; none where all is."""
+    ignored = ", ".join(sorted(given.keys() & IGNORED))
+    return (f"these configurations mean nothing outside a broker and are not kept: {ignored}",) if ignored else ()
 
 
 def _wanted(configs: Mapping[str, str]) -> GapFill | None:

@@ -311,6 +311,7 @@ class _One:
             destination_topic_id=made.topic_id,
             partitions=info.partitions,
             start_offsets=starts,
+            chosen=restore.configs,
             held_back=plan.held_back,
             restore=None,
         )
