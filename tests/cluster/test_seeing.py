@@ -1,13 +1,18 @@
 """How a running link is seen: metrics, health, logs, live views and lag in time, on real clusters."""
 
 import http.client
+import json
 import re
+import signal
+import sys
+import time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from support.mirrors import TestLink
-from support.traffic import Record, create_topic, produce
+from support.terminal import Terminal
+from support.traffic import ANY_TIMESTAMP, DAY_MS, Record, create_topic, produce
 from support.transactions import transaction
 from support.wait import eventually
 
@@ -74,3 +79,108 @@ def test_a_scrape_tells_what_was_copied(link, topic_name):
     link.kmirror.run("mirror", "resume", topic_name, "--link", LINK)
     eventually(lambda: scraped(link)["mirror_records_total", topic_name] == 55, 20, link.log)
     assert scraped(link)["mirror_reopenings_total", topic_name] >= 1
+
+
+# --- the live views, in a real terminal
+
+
+@pytest.fixture
+def watched(link, topic_name) -> str:
+    """A mirror with a short name that has something to show."""
+    topic = f"orders-{topic_name[-8:]}"
+    create_topic(link.source.bootstrap_servers, topic, 2)
+    fill(link, topic, 1_234)
+    link.mirror(topic)
+    link.await_caught_up(topic)
+    return topic
+
+
+def terminal(link: TestLink, columns: int, lines: int, *words: str, prefix: tuple[str, ...] = ()) -> Terminal:
+    command = [*prefix, sys.executable, "-m", "kmirror", *words]
+    return Terminal(command, columns, lines, link.kmirror.environment)
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50)])
+def test_status_is_watched_in_a_terminal(link, watched, columns, lines):
+    """Redrawn in place, in colour, every number whole; Ctrl-C leaves the last picture and a cursor."""
+    shown = re.compile(rf"^{watched} +ACTIVE +2 +0 +0 s +[\d,.]+/s +[▁-█]+ +[▁-█]+$", re.MULTILINE)
+    with terminal(link, columns, lines, "status", "--watch") as seen:
+        text = seen.wait_for(shown.search)
+        assert re.search(rf"^{LINK}  ACTIVE  \d", text, re.MULTILINE)
+        assert "Tasks: PartitionGrowth" in text
+        link.kmirror.run("mirror", "pause", watched, "--link", LINK)
+        text = seen.wait_for(lambda screen: re.search(rf"^{watched} +PAUSED ", screen, re.MULTILINE))
+        assert text.count(watched) == 1  # in place: nothing of the last picture is left
+        assert b"\x1b[32m" in seen.written  # ACTIVE was green
+        assert seen.interrupt() == 0
+        assert watched in seen.text
+        assert not seen.screen.cursor.hidden
+
+
+@pytest.mark.parametrize("prefix", [(), ("env", "NO_COLOR=1")], ids=["colour", "no-colour"])
+def test_a_mirror_is_watched(link, watched, prefix):
+    with terminal(link, 80, 24, "mirror", "describe", watched, "--link", LINK, "--watch", prefix=prefix) as seen:
+        seen.wait_for(re.compile(r"^ +1 +COPYING +[\d,]+ +[\d,]+ +0 +0 s", re.MULTILINE).search)
+        assert bool(re.search(rb"\x1b\[[\d;]*3\dm", seen.written)) == (not prefix)
+        assert seen.interrupt() == 0
+
+
+def test_without_a_terminal_there_are_lines(link, watched):
+    process = link.kmirror.start("status", "--watch")
+    log = link.kmirror.home.with_name(f"{link.kmirror.home.name}-foreground-0.log")
+    eventually(lambda: f"{watched}: ACTIVE, lag 0 records" in log.read_text(), 20, log.read_text)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert "\x1b" not in log.read_text()
+
+
+# --- lag in time
+
+
+def test_timestamps_of_any_year_and_an_idle_topic(link, topic_name):
+    """Caught up is in time whatever the timestamps say; a source that is not seen is not."""
+    source = link.source.bootstrap_servers
+    create_topic(source, topic_name, config=ANY_TIMESTAMP)
+    stamps = (1, 1_000_000_000_000, int(time.time() * 1000) + DAY_MS)
+    produce(source, topic_name, (Record(b"k", b"v", timestamp_ms=stamp) for stamp in stamps))
+    link.mirror(topic_name)
+    link.await_caught_up(topic_name)
+    within = ("mirror", "describe", topic_name, "--link", LINK, "--max-lag")
+    eventually(lambda: link.kmirror.run(*within, "15s", check=False).returncode == 0, 20, link.log)
+    link.kmirror.run("status", "--max-lag", "15s")
+    link.kmirror.run("mirror", "list", "--max-lag", "15s")
+
+    link.kmirror.run("mirror", "pause", topic_name, "--link", LINK)
+    assert "it is PAUSED, the source has not been seen for" in link.kmirror.fails(*within, "1ms", code=4)
+    link.kmirror.run("mirror", "resume", topic_name, "--link", LINK)
+    link.stop()
+    for stamp in stamps:
+        produce(source, topic_name, [Record(b"k", b"later", timestamp_ms=stamp)])
+    assert "no runner copies" in link.kmirror.fails(*within, "1ms", code=4)
+    link.start()
+    link.assert_exact(topic_name, at_least=6)
+    row = link.await_shown(topic_name, lambda rows: rows[0]["partition_mirror_lag"] == 0, "is caught up")[0]
+    assert row["partition_mirror_lag_ms"] == 0
+
+
+# --- logs
+
+
+def test_a_log_for_machines(link, topic_name):
+    link.kmirror.run("link", "start", LINK, "--log-format", "json")
+    create_topic(link.source.bootstrap_servers, topic_name)
+    link.mirror(topic_name)
+
+    def told() -> list[dict[str, object]]:
+        return [json.loads(line) for line in link.kmirror.run("link", "logs", LINK).stdout.splitlines()[1:]]
+
+    copied = eventually(lambda: [e for e in told() if e.get("topic") == topic_name], 20)[0]
+    assert {**copied, "time": None} == {
+        "time": None,
+        "level": "info",
+        "event": "mirror is copied",
+        "logger": "kmirror.engine.link",
+        "link": LINK,
+        "topic": topic_name,
+    }
+    assert "goes on as it was started" in link.kmirror.run("link", "start", LINK, "--log-format", "text").stderr

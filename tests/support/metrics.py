@@ -24,8 +24,13 @@ def full_readings() -> Readings:
     return Readings(status, counters, frozenset(), 0, 1)
 
 
-def names_told() -> set[str]:
-    """The names of all samples of kmirror's own."""
+def labels_told() -> dict[str, set[str]]:
+    """The labels of each sample, by its name."""
     texts = [exposition(full_readings(), OPENMETRICS, per_partition=p)[0].decode() for p in (False, True)]
     samples = [s for text in texts for family in text_string_to_metric_families(text) for s in family.samples]
-    return {s.name for s in samples if s.name.startswith("kmirror_")}
+    return {s.name: set(s.labels) for s in samples}
+
+
+def names_told() -> set[str]:
+    """The names of kmirror's own."""
+    return {name for name in labels_told() if name.startswith("kmirror_")}

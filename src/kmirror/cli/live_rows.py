@@ -141,6 +141,13 @@ def worst(rows: Sequence[PartitionRow], room: int) -> list[PartitionRow]:
     return sorted(ranked[: max(1, room)], key=lambda r: r.partition)
 
 
+def worst_mirrors(rows: Sequence[MirrorRow], room: int) -> list[MirrorRow]:
+    """As `worst`."""
+    well = {MirrorState.ACTIVE, MirrorState.PAUSED, MirrorState.STOPPED}
+    ranked = sorted(rows, key=lambda r: (r.state in well, -(r.lag or 0), r.topic))
+    return sorted(ranked[: max(1, room)], key=lambda r: r.topic)
+
+
 def notes(mirror: Mirror, status: LinkStatus | None) -> list[Note]:
     """What is wrong with this mirror: partitions of one cause share a note."""
     found = [] if mirror.error is None else [_failure(mirror.topic, mirror.error)]

@@ -20,13 +20,17 @@ from kmirror.cli.live_rows import (
     partition_rows,
     shown_state,
     worst,
+    worst_mirrors,
 )
+from kmirror.cli.live_tasks import task_line, task_notes
 from kmirror.cli.live_text import UNKNOWN, count, duration, rate, sparkline, throughput
 from kmirror.model.link import Link
 from kmirror.model.states import MirrorState
 from kmirror.model.status import LinkStatus, PartitionState
 
 _SPARK_WIDTH: Final = 8
+_WIDE: Final = 140  # columns from which there is room for longer ones
+_WIDE_SPARK_WIDTH: Final = 24
 _TEXT_WIDTH: Final = 11  # of a topic or state that must wrap: "DESTINATION", the longest word of the states
 _CHROME_LINES: Final = 6  # title, empty line, header, rule, "more partitions", the line of the cursor
 _STYLES: Final[Mapping[str, str]] = MappingProxyType(
@@ -63,11 +67,12 @@ def topic_view(
     said = notes(mirror, status) + link_notes(link, status, now_ms)
     rows = partition_rows(mirror, status, history)
     shown = worst(rows, console.height - _CHROME_LINES - len(said))
+    spark = _spark(console, tuple(history.rates.get(topic, ())))
     title = Text.assemble(
         (topic, "bold"),
         "  ",
         _state(shown_state(mirror, seen)),
-        f"  {rate(seen.records_per_s)}  {throughput(seen.bytes_per_s)}" if seen else "",
+        f"  {rate(seen.records_per_s)}  {throughput(seen.bytes_per_s)}  {spark.strip()}" if seen else "",
         (f"  link {link.name}, source topic {mirror.source_topic}", "dim"),
     )
     parts: list[RenderableType] = [title, Text(), _fitting(console, lambda fit: _partition_table(shown, fit))]
@@ -79,11 +84,21 @@ def topic_view(
 
 
 def link_view(
-    console: Console, link: Link, status: LinkStatus | None, *, history: History, now_ms: int
+    console: Console,
+    link: Link,
+    status: LinkStatus | None,
+    *,
+    history: History,
+    now_ms: int,
+    height: int | None = None,
 ) -> RenderableType:
-    """One row a mirror, with how lag and rate went of late."""
-    said = [note for _, mirror in sorted(link.mirrors.items()) for note in notes(mirror, status)]
+    """One row a mirror, with how lag and rate went of late; as many as `height` (else the screen) has lines for."""
+    said = link_notes(link, status, now_ms) + task_notes(status)
+    said += [note for _, mirror in sorted(link.mirrors.items()) for note in notes(mirror, status)]
     rows = mirror_rows(link, status, history)
+    room = (height or console.height) - _CHROME_LINES
+    told = said[: max(1, room // 3)]
+    shown = worst_mirrors(rows, room - len(told) - 1)
     total = sum(row.bytes_per_s or 0 for row in rows)
     title = Text.assemble(
         (link.name, "bold"),
@@ -92,9 +107,19 @@ def link_view(
         f"  {throughput(total)}" if status else "",
         (f"  {link.source_cluster_id} to {link.destination_cluster_id}", "dim"),
     )
-    ascii_only = console.options.ascii_only
-    table = _fitting(console, lambda fit: _mirror_table(rows, fit, ascii_only=ascii_only))
-    return Group(title, Text(), table, *_said(said + link_notes(link, status, now_ms), now_ms))
+    table = _fitting(console, lambda fit: _mirror_table(shown, fit, lambda values: _spark(console, values)))
+    parts: list[RenderableType] = [title, Text(), table]
+    if len(shown) < len(rows):
+        hidden = [row for row in rows if row not in shown]
+        most = max((row.lag for row in hidden if row.lag is not None), default=None)
+        parts.append(Text(f"{len(hidden)} more mirror topics, lag at most {count(most)}", style="dim"))
+    tasks = task_line(status, now_ms)
+    if tasks:
+        parts.append(Text(f"Tasks: {tasks}", style="dim", overflow="fold"))
+    parts += _said(told, now_ms)
+    if len(told) < len(said):
+        parts.append(Text(f"! and {len(said) - len(told)} more: `kmirror status`", style="yellow"))
+    return Group(*parts)
 
 
 def _partition_table(rows: Sequence[PartitionRow], fit: Fit) -> Table:
@@ -111,7 +136,7 @@ def _partition_table(rows: Sequence[PartitionRow], fit: Fit) -> Table:
     )
 
 
-def _mirror_table(rows: Sequence[MirrorRow], fit: Fit, *, ascii_only: bool) -> Table:
+def _mirror_table(rows: Sequence[MirrorRow], fit: Fit, spark: Callable[[Sequence[float]], str]) -> Table:
     grouped = fit is Fit.ROOMY
     return _table(
         fit,
@@ -121,9 +146,14 @@ def _mirror_table(rows: Sequence[MirrorRow], fit: Fit, *, ascii_only: bool) -> T
         ("Lag", [count(row.lag, grouped=grouped) for row in rows]),
         ("Lag time", [duration(row.lag_ms) for row in rows]),
         ("Rate", [rate(row.records_per_s) for row in rows]),
-        ("Rates", [sparkline(row.rates, _SPARK_WIDTH, ascii_only=ascii_only) for row in rows]),
-        ("Lags", [sparkline(row.lags, _SPARK_WIDTH, ascii_only=ascii_only) for row in rows]),
+        ("Rates", [spark(row.rates) for row in rows]),
+        ("Lags", [spark(row.lags) for row in rows]),
     )
+
+
+def _spark(console: Console, values: Sequence[float]) -> str:
+    width = _WIDE_SPARK_WIDTH if console.width >= _WIDE else _SPARK_WIDTH
+    return sparkline(values, width, ascii_only=console.options.ascii_only)
 
 
 def _table(fit: Fit, *columns: tuple[str, Sequence[str] | Sequence[Text]]) -> Table:

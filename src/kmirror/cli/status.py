@@ -6,8 +6,8 @@ import typer
 from rich.text import Text
 
 from kmirror.cli.live_text import since, throughput
-from kmirror.cli.mirror_show import warn_idle, warn_silent
-from kmirror.cli.options import OutputOpt
+from kmirror.cli.mirror_show import for_people, warn_idle, warn_silent
+from kmirror.cli.options import MaxLagOpt, OutputOpt, WatchOpt
 from kmirror.cli.output import Format, cell, out, print_document, print_rows, rows_of, say
 
 if TYPE_CHECKING:
@@ -27,21 +27,30 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status)
 
 
-def status(output: OutputOpt = Format.HUMAN) -> None:
+def status(watch: WatchOpt = False, max_lag: MaxLagOpt = None, output: OutputOpt = Format.HUMAN) -> None:
     """Show every link with its runner and its mirror topics: state, lag, rate."""
+    from kmirror.ops.lag_budget import require_in_time
+    from kmirror.ops.mirror_view import list_mirrors, watched_all
     from kmirror.ops.overview import overview
     from kmirror.state.paths import home
 
+    if watch:
+        from kmirror.cli.live import watch_all
+
+        for_people(output, max_lag)
+        watch_all(watched_all(home()))
+        return
     links = overview(home())
     if output is not Format.HUMAN:
         print_document(rows_of(links), output)
-        return
-    if not links:
+    elif not links:
         say("None found.")
-    for number, link in enumerate(links):
+    for number, link in enumerate(links if output is Format.HUMAN else ()):
         if number:
             say("")
         _print_link(link)
+    if max_lag:
+        require_in_time(list_mirrors(home(), None, None, max_lag.ms).late, max_lag.text)
 
 
 def _print_link(link: "LinkOverview") -> None:

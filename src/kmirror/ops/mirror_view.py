@@ -86,3 +86,14 @@ def watched(home: Home, link: str, topic: str | None) -> Callable[[], tuple[Link
 
     look()
     return look
+
+
+def watched_all(home: Home) -> Callable[[], list[tuple[Link, LinkStatus | None]]]:
+    """As `watched`, of all links."""
+    store = LinkStore(home)
+
+    def look() -> list[tuple[Link, LinkStatus | None]]:
+        seen = [see(home, link) for _, link in sorted(store.all().items())]
+        return [(s.link, s.status if s.runner else None) for s in seen]
+
+    return look
