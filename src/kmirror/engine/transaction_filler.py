@@ -86,11 +86,15 @@ class TransactionFiller:
             self._go_on(copy, end, fault)
 
     async def _take(self, copy: PartitionCopy, gap: Fill) -> tuple[int, int]:
-        """Takes the first offsets of `gap`; returns how many, and the log end behind them."""
+        """Takes the first offsets of `gap`; returns how many, and the log end behind them.
+
+        The last one goes alone, after the others are confirmed: a marker that a coordinator wrote twice is counted then.
+        """
+        count = min(gap.count - 1, _IN_A_ROW) if gap.count > 1 else 1
         taken = 0
         try:
             producer = await self._claim(copy)
-            while taken < min(gap.count, _IN_A_ROW) and copy.may_fill(gap.base + taken):
+            while taken < count and copy.may_fill(gap.base + taken):
                 await self._transactions.take_offset(copy, producer)
                 taken += 1
             await self._transactions.complete(copy)
