@@ -329,9 +329,7 @@ def test_a_promote_in_the_middle_of_a_gap(link: TestLink, topic_name: str) -> No
     link.compare(topic_name, at_least=3)
 
 
-def test_a_frozen_runner_that_thaws_after_another_took_over(
-    kmirror: Kmirror, east: KafkaCluster, locked: GuardedCluster, topic_name: str
-) -> None:
+def test_a_younger_run_stays(kmirror: Kmirror, east: KafkaCluster, locked: GuardedCluster, topic_name: str) -> None:
     """No clock keeps the older one out: the coordinator refuses what it sends."""
     older = TestLink(kmirror, east, locked, "frozen").create()
     create_topic(east.bootstrap_servers, topic_name, 4)

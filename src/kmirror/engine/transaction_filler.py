@@ -88,7 +88,7 @@ class TransactionFiller:
     async def _take(self, copy: PartitionCopy, gap: Fill) -> tuple[int, int]:
         """Takes the first offsets of `gap`; returns how many, and the log end behind them.
 
-        The last one goes alone, after the others are confirmed: a marker that a coordinator wrote twice is counted then.
+        The last one goes alone, after the others are confirmed: a marker that was written twice is counted then.
         """
         count = min(gap.count - 1, _IN_A_ROW) if gap.count > 1 else 1
         taken = 0
@@ -167,5 +167,4 @@ class TransactionFiller:
     def _give_up(self, copy: PartitionCopy, error: ClusterError) -> None:
         """A transaction may be open, or its marker on the way: the next opening settles that."""
         copy.marking = False
-        copy.in_doubt = True
         self._on_broken(copy, error)

@@ -48,7 +48,7 @@ class Transactions:
         token after its InitProducerId, and we were given ours before we looked for that. Raises ClusterError.
         """
         try:
-            async with self._coordinator(copy) as coordinator:
+            async with self._coordinator(copy, "check") as coordinator:
                 known = await transaction_stage(coordinator, self.id_of(copy)) is not None
         except BrokerError as e:
             if e.kafka_code == TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
@@ -95,12 +95,13 @@ class Transactions:
             check(await _patiently(at_rest), f"the transaction of {copy.name} does not end")
 
     @asynccontextmanager
-    async def _coordinator(self, copy: PartitionCopy) -> AsyncIterator[Connection]:
+    async def _coordinator(self, copy: PartitionCopy, purpose: str | None = None) -> AsyncIterator[Connection]:
         name = self.id_of(copy)
+        purpose = purpose or f"transactions {hash(name) % _CONNECTIONS}"
         try:
             if name not in self._nodes:
                 self._nodes[name] = await self._destination.coordinator_node(name)
-            yield await self._destination.connection(self._nodes[name], f"transactions {hash(name) % _CONNECTIONS}")
+            yield await self._destination.connection(self._nodes[name], purpose)
         except ClusterError:
             self._nodes.pop(name, None)  # it may have moved
             raise
