@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from hunt import report, schedule
@@ -47,7 +48,8 @@ def hunt(options: argparse.Namespace, folder: Path, results: list[Result], comma
                 if len(results) >= most or time.monotonic() > deadline:
                     break
                 seed = first + len(results)
-                plan = schedule.make(seed, topics=options.topics, brokers=options.brokers)
+                made = schedule.make(seed, topics=options.topics, brokers=options.brokers)
+                plan = replace(made, gap_fill_mode=options.gap_fill_mode)
                 result = run(stage, plan, folder / f"seed-{seed}")
                 results.append(result)
                 _tell(result)
@@ -80,6 +82,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="no new run after so many minutes")
     parser.add_argument("--topics", type=int, default=5, help="mirrors in a run, four or more (default: 5)")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="of each cluster (default: 1)")
+    parser.add_argument(
+        "--gap-fill-mode",
+        choices=("auto", "markers", "transactions"),
+        default="auto",
+        help="of the link (default: auto)",
+    )
     parser.add_argument("--source-version", default="4.3.1", help="of Kafka at the source (default: 4.3.1)")
     parser.add_argument("--stop", action="store_true", help="at the first run that finds something")
     parser.add_argument("--folder", type=Path, help="for the report, and the logs of runs that found something")

@@ -16,7 +16,8 @@ from typing import Any
 from hunt.schedule import Cut, Fault, Which
 
 HOST = "127.0.0.1"
-_API = {Which.PRODUCE: {0}, Which.FETCH: {1}, Which.MARKERS: {27}}
+_API = {Which.PRODUCE: {0}, Which.FETCH: {1}, Which.MARKERS: {24, 26, 27}}
+"""Markers, or the empty transactions that take their place."""
 _DOUBLED = {0, 1}
 """Requests that may arrive twice: a network never doubles the bytes of a connection, and a marker request that did
 arrive twice would be two. A Produce is protected by its sequence, and its torn bytes by its checksum."""

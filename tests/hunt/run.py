@@ -151,6 +151,7 @@ class _Run:
         configs = {
             "metadata.max.age.ms": 500,
             "request.timeout.ms": 5000,
+            "gap.fill.mode": self.schedule.gap_fill_mode,
             "gap.fill.max": self.schedule.gap_fill_max,
             "replica.fetch.max.bytes": self.schedule.fetch_bytes,
         }

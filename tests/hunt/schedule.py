@@ -111,6 +111,7 @@ class Schedule:
     faults: tuple[Fault, ...]
     gap_fill_max: int
     fetch_bytes: int
+    gap_fill_mode: str = "auto"
 
     @property
     def late_markers(self) -> bool:
