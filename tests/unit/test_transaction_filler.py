@@ -18,6 +18,7 @@ from kmirror.engine.steps import Fill, Gap
 from kmirror.engine.transaction_filler import TransactionFiller
 from kmirror.engine.transactions import Transactions
 from kmirror.errors import ClusterError
+from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
 from kmirror.wire.errors import BrokerError, ConnectionLost
@@ -179,7 +180,9 @@ class Stage:
                 continue
             break
         self.copy.opened(1, self.coordinator.log_end, 4, -1)
-        if self.coordinator.log_end < self.gap_end:
+        if self.coordinator.log_end > self.gap_end:  # the tail check: a marker where the source has a record
+            self.ended.append(MirrorError(Failure.MARKER_OVERRUN, "", 0, self.gap_end))
+        elif self.coordinator.log_end < self.gap_end:
             self.copy.enqueue(Fill(self.coordinator.log_end, self.gap_end - self.coordinator.log_end, Gap.HOLE))
 
     async def run(self) -> None:
@@ -357,6 +360,20 @@ def test_a_marker_too_many(count: int, ends: bool) -> None:
     stage = fill(coordinator, count)
     assert coordinator.log_end == 10 + max(2, count)
     assert [error.code for error in stage.ended] == (["MARKER_OVERRUN"] if ends else [])
+
+
+def test_more_than_the_tail_check_looks_back_over_ends_the_mirror_at_once() -> None:
+    coordinator = Coordinator()
+
+    def flood(what: str) -> None:
+        if what == "end" and coordinator.log_end == 10:
+            coordinator.log_end += 120
+
+    coordinator.before = flood
+    stage = fill(coordinator, 300)
+    (error,) = stage.ended
+    assert (error.code, error.offset) == ("MARKER_OVERRUN", 60)
+    assert coordinator.log_end == 10 + 120 + 50
 
 
 def test_a_log_end_that_a_younger_run_moved_is_no_overrun() -> None:

@@ -25,7 +25,8 @@ from kmirror.wire.fetch import Fetched, FetchPartition
 
 _CHECK_BYTES: Final = 1 << 20
 _SETTLE_S: Final = 1.0
-_BEHIND_A_MARKER: Final = 100
+BEHIND_A_MARKER: Final = 100
+"""So many offsets before a marker at its end the tail check looks at, too."""
 
 
 class NotReady(ClusterError):
@@ -126,7 +127,7 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> int:
     tail = await _last_batches(copy, sides.destination, end - 1)
     if tail and wire.header(tail[-1]).attributes & wire.CONTROL:
         # Somebody's transaction would end with a marker: its records stand before it.
-        tail = await _last_batches(copy, sides.destination, max(0, end - _BEHIND_A_MARKER)) or tail
+        tail = await _last_batches(copy, sides.destination, max(0, end - BEHIND_A_MARKER)) or tail
     if not tail or source_start >= end:
         return -1  # nothing left to compare: retention took it at one side
     first = wire.header(tail[0]).base_offset

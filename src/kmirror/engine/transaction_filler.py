@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from kmirror.engine.copy import PartitionCopy, refused_gap
 from kmirror.engine.identity import Identity, Superseded
+from kmirror.engine.opening import BEHIND_A_MARKER
 from kmirror.engine.steps import Fill
 from kmirror.engine.transactions import Transactions
 from kmirror.errors import ClusterError
@@ -30,8 +31,8 @@ from kmirror.wire.transactions import Producer
 
 log = logging.getLogger(__name__)
 
-_IN_A_ROW: Final = 50
-"""Then the log end is looked at. Fewer than the tail check looks back over, so that it sees what came between."""
+_IN_A_ROW: Final = BEHIND_A_MARKER // 2
+"""Then the log end is looked at: the tail check looks further back, so it sees what somebody else wrote between."""
 _SIDE_BY_SIDE: Final = 64
 _FENCED: Final = frozenset({INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED})
 
@@ -133,14 +134,10 @@ class TransactionFiller:
             return ClusterError(f"{copy.name} ends at {end}, not yet at {wanted}")
         await self._identity.lease()  # a run that took the link over may have moved it: then it is not ours to judge
         found = f"the log end is {end} where empty transactions should have made it {wanted}"
-        if end <= gap.end:  # a marker too many harms nothing within the gap: the tail check tells if it is one
+        if end - gap.base <= BEHIND_A_MARKER:  # a marker too many harms nothing in a gap: the tail check tells if it is
             return ClusterError(f"{copy.name}: {found}")
-        return MirrorError(
-            Failure.MARKER_OVERRUN,
-            f"{found}: somebody else wrote to the mirror topic, or a coordinator that broke down wrote a marker twice",
-            copy.partition,
-            gap.end,
-        )
+        message = f"{found}: somebody else wrote to the mirror topic"
+        return MirrorError(Failure.MARKER_OVERRUN, message, copy.partition, wanted)
 
     def _go_on(self, copy: PartitionCopy, end: int, fault: ClusterError | MirrorError | None) -> None:
         if isinstance(fault, MirrorError):
