@@ -132,6 +132,15 @@ class Topic:
                 log.digests.append(digest(message, typed=typed))
         return found
 
+    def records(self, isolation: Isolation, partition: int = 0) -> list[Seen]:
+        """All that a consumer sees of a partition; for small ones."""
+        bounds = self.bounds()[partition]
+        span = {partition: range(bounds.start, bounds.end[isolation])}
+        if not span[partition]:
+            return []
+        with self._consumer(isolation) as consumer:
+            return [seen(message) for message in self._messages(consumer, span)]
+
     @contextmanager
     def picker(self, isolation: Isolation) -> Iterator["Picker"]:
         with self._consumer(isolation) as consumer:

@@ -90,6 +90,18 @@ class MirrorMaker:
             self._process.wait()
         self._process = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "MirrorMaker 2 does not run"
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL; `with` starts it again, where it was."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
     def log(self) -> str:
         text = (self._directory / "mm2.log").read_text("utf-8", "replace")
         return f"--- mm2.log ---\n{text[-3000:]}"
