@@ -15,7 +15,7 @@ import pytest
 
 from kmirror.sandbox import KafkaCluster
 from support.kmirror_cli import Kmirror
-from support.mirrors import QUICK, TestLink
+from support.mirrors import TestLink
 from support.proxy import Fault, ProxiedCluster
 from support.raw import write_markers
 from support.traffic import Record, create_topic, produce
@@ -43,17 +43,7 @@ def module_home(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def link(module_home: Kmirror, east: KafkaCluster, proxied: ProxiedCluster) -> TestLink:
     """One link for all tests that leave its runner alone."""
-    return through_proxy(TestLink(module_home, east, proxied, "proxied"))
-
-
-def through_proxy(link: TestLink) -> TestLink:
-    link.kmirror.run(
-        *("link", "create", link.name),
-        *("--source-bootstrap-server", link.source.bootstrap_servers),
-        *("--destination-bootstrap-server", link.destination.proxied_servers),
-        *("--config", QUICK),
-    )
-    return link
+    return TestLink(module_home, east, proxied, "proxied").create()
 
 
 def gap(link: TestLink, topic: str, count: int, *, partition: int = 0, before: int = 3, after: int = 3) -> None:
@@ -205,7 +195,7 @@ def test_a_frozen_runner_that_thaws_after_another_took_over(
     """Frozen while it fills gaps, at a moment that the seed draws. Both copy for a while, the log stays exact, the
     older one ends with its exit code, and the younger one stays.
     """
-    older = through_proxy(TestLink(kmirror, east, proxied, f"frozen-{seed}"))
+    older = TestLink(kmirror, east, proxied, f"frozen-{seed}").create()
     create_topic(east.bootstrap_servers, topic_name, 4)
     older.mirror(topic_name, "--no-start")
     first = kmirror.start("link", "run", older.name)
@@ -241,7 +231,7 @@ def test_markers_of_a_killed_runner_that_arrive_while_the_next_one_starts(
     kmirror: Kmirror, east: KafkaCluster, proxied: ProxiedCluster, topic_name: str, count: int
 ) -> None:
     """The next one has read the log end already, or is about to: it sends no marker before nothing late can come."""
-    link = through_proxy(TestLink(kmirror, east, proxied, f"killed-{count}"))
+    link = TestLink(kmirror, east, proxied, f"killed-{count}").create()
     create_topic(east.bootstrap_servers, topic_name, 1)
     gap(link, topic_name, 2)
     link.mirror(topic_name, "--no-start")

@@ -45,10 +45,12 @@ class TestLink:
     name: str = "east-west"
 
     def create(self, *configs: str) -> "TestLink":
+        """A destination that has a proxy is reached through it."""
+        destination = getattr(self.destination, "proxied_servers", self.destination.bootstrap_servers)
         self.kmirror.run(
             *("link", "create", self.name),
             *("--source-bootstrap-server", self.source.bootstrap_servers),
-            *("--destination-bootstrap-server", self.destination.bootstrap_servers),
+            *("--destination-bootstrap-server", destination),
             *("--config", ",".join([QUICK, *configs])),
         )
         return self

@@ -1,0 +1,84 @@
+"""A batch whose fate is not known: its ack is lost, comes in part, or the broker dies between append and ack.
+
+None of it is a foreign writer (no false alarm), none of it is appended twice. The link reaches the destination through
+a proxy that knows produce requests.
+"""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from kmirror.sandbox import KafkaCluster
+from support.kmirror_cli import Kmirror
+from support.mirrors import TestLink
+from support.proxy import Fault, ProxiedCluster
+from support.traffic import Record, create_topic, produce
+from support.wait import eventually
+
+PRODUCE = 0
+
+
+@pytest.fixture(scope="module")
+def proxied(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
+    directory = tmp_path_factory.mktemp("acks")
+    with ProxiedCluster("acks", directory) as cluster:
+        yield cluster
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def link(
+    nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory, east: KafkaCluster, proxied: ProxiedCluster
+) -> Iterator[TestLink]:
+    command = Kmirror(tmp_path_factory.mktemp("acks-home") / "home")
+    yield TestLink(command, east, proxied, "acks").create()
+    assert not command.stop_all()
+
+
+@pytest.fixture
+def mirrored(link: TestLink, topic_name: str) -> str:
+    """A mirror that has some records already: its broker knows our producer."""
+    create_topic(link.source.bootstrap_servers, topic_name, 1)
+    write(link, topic_name)
+    link.mirror(topic_name)
+    link.await_caught_up(topic_name)
+    return topic_name
+
+
+def write(link: TestLink, topic: str, batches: int = 10) -> None:
+    for number in range(batches):
+        records = [Record(b"%d" % number, b"%d" % index) for index in range(20)]
+        produce(link.source.bootstrap_servers, topic, records, partition=0)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"answer": True, "share": 0.0}, id="the-ack-is-lost"),
+        pytest.param({"answer": True, "share": 0.5}, id="half-of-the-ack-comes"),
+        pytest.param({"share": 0.7}, id="the-batch-is-cut"),
+        pytest.param({"late_s": 0.4}, id="the-batch-comes-late"),
+        pytest.param({"late_s": 3.0}, id="the-batch-comes-when-it-was-sent-anew"),
+    ],
+)
+def test_a_batch_in_doubt(link: TestLink, proxied: ProxiedCluster, mirrored: str, fault: dict[str, float]) -> None:
+    met = proxied.proxy.arm(Fault(api=PRODUCE, **fault)).met
+    write(link, mirrored)
+    assert met.wait(30)
+    write(link, mirrored)
+    link.assert_exact(mirrored, at_least=600)
+    assert link.status(mirrored) == "ACTIVE"
+
+
+def test_a_broker_killed_between_append_and_ack(link: TestLink, proxied: ProxiedCluster, mirrored: str) -> None:
+    """The proxy has the ack in hand when the broker dies: the batch is in the log, and nobody has told."""
+    fault = proxied.proxy.arm(Fault(api=PRODUCE, answer=True, share=0.0, before=proxied.kill))
+    write(link, mirrored)
+    try:
+        assert fault.met.wait(30)
+    finally:
+        proxied.start_broker()
+    write(link, mirrored)
+    link.assert_exact(mirrored, at_least=600)
+    eventually(lambda: link.status(mirrored) == "ACTIVE", 30, "the mirror is ACTIVE")
