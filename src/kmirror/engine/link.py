@@ -5,6 +5,7 @@ the destination's log end.
 """
 
 import asyncio
+import errno
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -33,6 +34,7 @@ from kmirror.wire.cluster import Cluster
 log = events(__name__)
 
 _DRAIN_S: Final = 8.0
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TICK_S: Final = 0.05
 _IDLE: Final = RECORDED - LIVE - {MirrorState.PAUSED, MirrorState.FAILED}
 """Over, or not yet set up: what begins after that begins anew."""
@@ -172,6 +174,9 @@ class LinkEngine:
         error = context.get("exception")
         if isinstance(error, ClusterError):  # an answer that nobody waits for any more
             log.debug("answer dropped", error=str(error))
+            return
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:  # who asked waits; asyncio tries again in a second
+            log.warning("a connection to the control socket can't be taken", error=str(error))
             return
         self._die(error or RuntimeError(context["message"]))
 
