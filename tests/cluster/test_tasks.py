@@ -1,5 +1,7 @@
 """The tasks of a running link on real clusters: what follows the source beside the records."""
 
+import json
+
 import pytest
 
 from support.mirrors import TestLink, add_partitions, set_topic_config, topic_configs
@@ -76,3 +78,51 @@ def test_configs_and_partitions_follow_the_source(link, topic_name):
     runs = task(link, "TopicConfigsSync")["runs"]
     eventually(lambda: task(link, "TopicConfigsSync")["runs"] >= runs + 2, 20)
     assert topic_configs(west, topic_name)["retention.ms"] == "1000000"
+
+
+def filters(**kinds: str) -> str:
+    """INCLUDE and EXCLUDE of names that begin so."""
+    found = [{"name": name, "patternType": "PREFIXED", "filterType": kind} for kind, name in kinds.items()]
+    return f"auto.create.mirror.topics.filters={json.dumps({'topicFilters': found})}"
+
+
+def test_new_topics_get_mirrors(kmirror, east, west, topic_name):
+    """By filters and behind the prefix; what exists is told, and what was promoted stays what it is."""
+    mark = topic_name[-8:]
+    first, taken, later, other = (f"{mark}-{name}" for name in ("first", "taken", "later", "other"))
+    for topic in (first, taken, other):
+        create_topic(east.bootstrap_servers, topic, 2)
+    create_topic(west.bootstrap_servers, f"e-{taken}")
+    wanted = filters(INCLUDE=mark, EXCLUDE=other)
+    link = TestLink(kmirror, east, west).create(
+        "auto.create.mirror.topics.enable=true", wanted, "cluster.link.prefix=e-", SOON
+    )
+    fill(link, first, 10)
+    link.start()
+
+    eventually(lambda: f"e-{first}" in link.kmirror.links_file.read_text(), 30, link.log)
+    link.await_caught_up(f"e-{first}", first)
+    link.assert_exact(f"e-{first}", first)
+    assert f'AutoCreateMirror: mirror topic "e-{first}": (none) -> 2 partitions, as {first}' in full_log(link)
+    found = eventually(lambda: (t := task(link, "AutoCreateMirror"))["errors"] and t, 20, link.log)
+    assert found["state"] == "IN_ERROR"
+    (error,) = found["errors"]
+    assert error["error_code"] == "TOPIC_EXISTS_ERROR"
+    assert f'"e-{taken}" exists' in error["error_message"]
+
+    link.verb("promote", f"e-{first}")
+    create_topic(east.bootstrap_servers, later)
+    update = ("link", "configuration", "update", LINK, "--config")
+    link.kmirror.run(*update, filters(INCLUDE=mark, EXCLUDE=taken))  # the other one is to come now, too
+    eventually(lambda: {f"e-{later}", f"e-{other}"} <= mirrors(link).keys(), 30, link.log)
+    assert mirrors(link)[f"e-{first}"] == "STOPPED"
+    eventually(lambda: task(link, "AutoCreateMirror")["state"] == "ACTIVE", 20, link.log)
+
+    said = link.kmirror.fails("mirror", "create", taken, "--link", LINK, code=2)
+    assert f"kmirror mirror create e-{taken} --link {LINK}" in said
+    link.kmirror.run(*update, "auto.create.mirror.topics.enable=false")
+    assert task(link, "AutoCreateMirror")["state"] == "NOT_CONFIGURED"
+
+
+def mirrors(link: TestLink) -> dict[str, str]:
+    return {row["mirror_topic_name"]: row["mirror_status"] for row in link.kmirror.json("mirror", "list")}

@@ -4,30 +4,26 @@ Many are made with few requests; one that fails never stops the others.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Final
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.many_topics import create_topics
-from kmirror.admin.mirror_topic import create_mirror_topics
-from kmirror.engine.alignment import fill_heads
-from kmirror.errors import Conflict, KmirrorError, LinkBusy, StateError, UsageError
+from kmirror.errors import KmirrorError, LinkBusy, UsageError
 from kmirror.model.each import split
 from kmirror.model.link import Link, name_fault
 from kmirror.model.mirror import Mirror
 from kmirror.model.naming import NamingError, source_of
-from kmirror.model.states import MirrorState
 from kmirror.ops.config_text import parse_config
-from kmirror.ops.mirror_plan import MirrorPlan, plan_mirrors
 from kmirror.process.control import nudge
 from kmirror.process.detached import running, start_runner
-from kmirror.state.links import LinkStore, link_not_found
+from kmirror.state.links import LinkStore
 from kmirror.state.lock import Runner
 from kmirror.state.paths import Home
+from kmirror.tasks.mirror_making import check_record, make_mirrors
+from kmirror.tasks.mirror_plan import MirrorPlan, plan_mirrors
 from kmirror.wire.reach import check_reachable
 
-_OVER: Final = frozenset({MirrorState.STOPPED, MirrorState.FAILED})
 _AT_ONCE: Final = 200
 """Topics that are made before they are recorded: what an interruption could leave behind."""
 
@@ -104,7 +100,7 @@ def _named(
             for name in (topic, source_topic or topic):
                 _check_name(name)
             source = _source_named(link, topic, source_topic)
-            _check_record(link, topic)
+            check_record(link, topic)
         except KmirrorError as e:
             outcomes[topic] = MirrorOutcome(topic, source_topic or topic, error=e)
         else:
@@ -129,16 +125,6 @@ def _check_name(name: str) -> None:
         raise UsageError(f'topic "{name}" is internal', hint="Internal topics belong to their cluster alone.")
 
 
-def _check_record(link: Link, topic: str) -> None:
-    """A mirror that is over may be made anew, once its topic is gone: that is found out at the cluster."""
-    known = link.mirrors.get(topic)
-    if known and known.state not in _OVER:
-        raise Conflict(
-            f'topic "{topic}" is already a mirror of link "{link.name}"',
-            hint=f"See it with `kmirror mirror describe {topic} --link {link.name}`.",
-        )
-
-
 def _reached(link: Link) -> tuple[ClusterAdmin, ClusterAdmin]:
     check_reachable(link.source_bootstrap, "source")
     check_reachable(link.destination_bootstrap, "destination")
@@ -158,46 +144,11 @@ def _tried(destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]) -> dict[s
 def _made(
     home: Home, link: Link, destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]
 ) -> dict[str, MirrorOutcome]:
-    fill = partial(fill_heads, link.destination_bootstrap)
-    made, failed = split(create_mirror_topics(destination, [plan.new_topic for plan in plans.values()], fill))
-    mirrors = {t: replace(plans[t].mirror, destination_topic_id=info.topic_id) for t, info in made.items()}
-    failed |= _record(home, link.name, mirrors)
+    made, failed = split(make_mirrors(LinkStore(home), link, destination, plans))
     return {
-        topic: MirrorOutcome(topic, plan.mirror.source_topic, error=failed[topic])
-        if topic in failed
-        else MirrorOutcome(topic, plan.mirror.source_topic, mirrors[topic])
+        topic: MirrorOutcome(topic, plan.mirror.source_topic, made.get(topic), failed.get(topic))
         for topic, plan in plans.items()
     }
-
-
-def _record(home: Home, link: str, mirrors: Mapping[str, Mirror]) -> dict[str, KmirrorError]:
-    """Records those that nobody else recorded meanwhile; returns what went wrong, by topic."""
-    failed: dict[str, KmirrorError] = {}
-
-    def add(links: dict[str, Link]) -> None:
-        if link not in links:
-            raise link_not_found(link)
-        for topic, mirror in mirrors.items():
-            try:
-                _check_record(links[link], topic)
-            except Conflict as e:
-                failed[topic] = _unrecorded(topic, e)
-            else:
-                links[link] = links[link].with_mirror(mirror)
-
-    try:
-        if mirrors:
-            LinkStore(home).change(add)
-    except KmirrorError as e:
-        failed |= {topic: _unrecorded(topic, e) for topic in mirrors}
-    return failed
-
-
-def _unrecorded(topic: str, error: KmirrorError) -> StateError:
-    return StateError(
-        f'topic "{topic}" was created at the destination, but the mirror could not be recorded: {error.message}',
-        hint=f'Delete topic "{topic}" at the destination before you try again.',
-    )
 
 
 def _set_going(home: Home, link: str, outcomes: tuple[MirrorOutcome, ...], *, start: bool) -> MirrorsCreated:

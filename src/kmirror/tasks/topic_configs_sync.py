@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from kmirror.errors import KmirrorError, Unreachable
+from kmirror.model.each import split
 from kmirror.model.mirror import Mirror
 from kmirror.model.settings import seconds_of, value_of
 from kmirror.model.states import MirrorState
@@ -56,14 +57,13 @@ def _sync(run: TaskRun, mirrors: Mapping[str, Mirror]) -> None:
 
 
 def _configs(run: TaskRun, admin: "ClusterAdmin", topics: Iterable[str]) -> "dict[str, dict[str, TopicConfig]]":
-    found = {}
-    for topic in sorted(topics):
-        try:
-            found[topic] = admin.topic_configs(topic)
-        except Unreachable:
-            raise  # so are all others, and each would take its time
-        except KmirrorError as e:
-            run.failed(e)
+    from kmirror.admin.many_topics import configs_of
+
+    found, failed = split(configs_of(admin, sorted(topics)))
+    for error in failed.values():
+        if isinstance(error, Unreachable):
+            raise error
+        run.failed(error)
     return found
 
 

@@ -9,6 +9,7 @@ from kmirror.admin.cluster import ClusterAdmin, TopicInfo
 from kmirror.admin.many_topics import configs_of, find_topics
 from kmirror.admin.mirror_configs import MirrorConfigs, mirror_configs
 from kmirror.admin.mirror_topic import NewMirrorTopic, check_replication
+from kmirror.engine.copy import now_ms
 from kmirror.errors import Conflict, KmirrorError, NotFound
 from kmirror.model.each import Each, split
 from kmirror.model.link import Link
@@ -16,8 +17,7 @@ from kmirror.model.mirror import Mirror
 from kmirror.model.settings import value_of
 from kmirror.model.states import MirrorState
 from kmirror.model.topic_configs import parse_synced
-from kmirror.ops.clock import now_ms
-from kmirror.ops.mirror_start import start_offsets
+from kmirror.tasks.mirror_start import start_offsets
 
 _MIN_ISR: Final = "min.insync.replicas"
 
