@@ -36,10 +36,9 @@ class AutoCreateMirror(Task):
 
 def _plan(run: TaskRun) -> AutoCreatePlan:
     filters = parse_filters(value_of(run.link.configs, _FILTERS), TOPIC_FILTERS)
-    links = run.env.store.all()
-    link = links[run.link.name]  # mirrors of which a verb has just been told
     source, destination = run.source.topics(), set(run.destination.topics())
-    return plan_mirrors_of(link, filters, source, destination, mirrored_back(links.values(), link))
+    link = run.recorded()  # after the topics were read: a mirror that a verb makes now is no conflict
+    return plan_mirrors_of(link, filters, source, destination, mirrored_back(run.env.store.all().values(), link))
 
 
 def _make(run: TaskRun, sources: Mapping[str, str]) -> None:
