@@ -62,9 +62,9 @@ def _late(seen: Seen, mirror: Mirror, budget_ms: int) -> Late | None:
         return None
     lag, number = min(over, key=lambda f: (f[0] is not None, -(f[0] or 0)))
     reason = "it is PAUSED, " if mirror.state is MirrorState.PAUSED else ""
-    reason += _reason(seen, seen.partitions(mirror)[number], number, lag)
-    if len(over) > 1:
-        reason += f", and {len(over) - 1} more of its {len(found)} partitions"
+    also = f", and {len(over) - 1} more of its {len(found)} partitions" if len(over) > 1 else ""
+    part = seen.partitions(mirror)[number]
+    reason += _lateness(part, number, lag) + also + _cause(seen, part)
     return Late(mirror.topic, seen.link.name, lag, reason)
 
 
@@ -77,18 +77,20 @@ def _partition_lag(seen: Seen, part: PartitionStatus | None) -> int | None:
     return None if part.lag_ms is None else part.lag_ms + max(0, seen.at_ms - seen.status.updated_ms)
 
 
-def _reason(seen: Seen, part: PartitionStatus | None, number: int, lag: int | None) -> str:
+def _lateness(part: PartitionStatus | None, number: int, lag: int | None) -> str:
     if part is None or lag is None:
-        told = f"the lag of partition {number} is not known"
-    elif part.lag:
-        told = f"partition {number} is {_words(lag)} late, {part.lag:,} records"
-    else:
-        told = f"the source has not been seen for {_words(lag)} at partition {number}"
+        return f"the lag of partition {number} is not known"
+    if part.lag:
+        return f"partition {number} is {_words(lag)} late, {part.lag:,} records"
+    return f"the source has not been seen for {_words(lag)} at partition {number}"
+
+
+def _cause(seen: Seen, part: PartitionStatus | None) -> str:
     if seen.runner is None:
-        return f"{told}: no runner copies"
+        return ": no runner copies"
     if seen.silent:
-        return f"{told}: its runner does not answer"
-    return f"{told}: {part.trouble.message}" if part and part.trouble else told
+        return ": its runner does not answer"
+    return f": {part.trouble.message}" if part and part.trouble else ""
 
 
 def _words(ms: int) -> str:
