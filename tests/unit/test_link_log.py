@@ -56,3 +56,22 @@ def test_a_log_that_is_not_there_yet(path):
         path.write_text("first\n")
         assert follower.read() == "first\n"
         assert follower.read() == ""
+
+
+def test_what_is_written_just_before_a_rotation(path, monkeypatch):
+    path.write_text("a\n")
+
+    def rotated(_follower):
+        """The runner writes between the reader's two looks."""
+        with path.open("a") as file:
+            file.write("late\n")
+        path.rename(path.with_name("kmirror.log.1"))
+        path.write_text("new\n")
+        return False
+
+    with LogFollower(path) as follower:
+        assert follower.tail(10) == "a\n"
+        with monkeypatch.context() as patch:
+            patch.setattr(LogFollower, "_is_current", rotated)
+            assert follower.read() == "late\nnew\n"
+        assert follower.read() == ""
