@@ -63,7 +63,7 @@ class Played:
     def version_of(self, api: int, least: int, most: int) -> int:
         return most
 
-    def send(self, api: int, version: int, parts: list[bytes], **_: Any) -> "asyncio.Future[bytearray]":
+    def send(self, api: int, version: int, parts: list[bytes], **_: Any) -> "asyncio.Future[memoryview]":
         request = WriteTxnMarkersRequest.decode(b"".join(parts), version=version)
         counts: dict[tuple[str, int], int] = {}
         tokens = set()
@@ -73,7 +73,7 @@ class Played:
                 for partition in topic.partition_indexes:
                     counts[topic.name, partition] = counts.get((topic.name, partition), 0) + 1
         self.requests.append((self.now, tokens.pop(), counts))
-        answer: asyncio.Future[bytearray] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
         if self.breaks:
             answer.set_exception(ConnectionLost("connection lost"))
             return answer
@@ -82,7 +82,7 @@ class Played:
         answer.set_result(self._answer(list(counts)))
         return answer
 
-    def _answer(self, places: list[tuple[str, int]]) -> bytearray:
+    def _answer(self, places: list[tuple[str, int]]) -> memoryview:
         result = WriteTxnMarkersResponse.WritableTxnMarkerResult
         topic_result = result.WritableTxnMarkerTopicResult
         partition = topic_result.WritableTxnMarkerPartitionResult
@@ -91,7 +91,7 @@ class Played:
             for name, index in places
         ]
         answer = WriteTxnMarkersResponse(markers=[result(producer_id=9, topics=topics)])
-        return bytearray(struct.pack(">i", 1) + b"\0" + answer.encode(version=1))
+        return memoryview(bytearray(struct.pack(">i", 1) + b"\0" + answer.encode(version=1)))
 
     async def call(self, request: Any, *_: Any, **__: Any) -> Any:
         """ListOffsets, behind the markers."""

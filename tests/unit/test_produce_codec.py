@@ -74,9 +74,9 @@ def _partitions(draw: st.DrawFn, version: int) -> object:
     )
 
 
-def frame_of(answer: ProduceResponse, version: int) -> bytearray:
+def frame_of(answer: ProduceResponse, version: int) -> memoryview:
     """With the header: correlation id, no tagged fields."""
-    return bytearray(b"\0\0\0\5\0" + answer.encode(version=version))
+    return memoryview(bytearray(b"\0\0\0\5\0" + answer.encode(version=version)))
 
 
 @given(responses())
@@ -121,4 +121,4 @@ def test_a_cut_is_a_protocol_error(version: int) -> None:
 @given(st.binary(max_size=200), VERSIONS)
 def test_noise_is_a_protocol_error_or_an_answer(noise: bytes, version: int) -> None:
     with contextlib.suppress(ProtocolError):
-        decode_produce(bytearray(noise), version)
+        decode_produce(memoryview(noise), version)

@@ -145,7 +145,7 @@ class DestinationProducer:
         return picked
 
     def _answered(
-        self, done: "asyncio.Future[bytearray]", version: int, sent: dict[tuple[str | bytes, int], PartitionCopy]
+        self, done: "asyncio.Future[memoryview]", version: int, sent: dict[tuple[str | bytes, int], PartitionCopy]
     ) -> None:
         if done.cancelled():
             return

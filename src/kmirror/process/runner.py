@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -70,6 +71,7 @@ def run_link(home: Home, link: str, options: RunOptions) -> int:
     with files.lock as lock:
         lock.acquire(link, {"pid": os.getpid(), "started_ms": now_ms()})
         with logging_to(options.log_file, link) as log_lines:
+            gc.freeze()  # what was imported stays: without this each full collection looks through all of it
             return asyncio.run(_Runner(store, files, link, options, log_lines).run())
 
 

@@ -10,6 +10,7 @@ from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.wire import rpc
+from kmirror.wire.buffers import BufferPool
 from kmirror.wire.connection import Connection, connect
 from kmirror.wire.errors import BrokerError, ConnectionLost
 from kmirror.wire.rpc import TopicMetadata
@@ -50,6 +51,7 @@ class Cluster:
         self._connections: dict[tuple[int, str], Connection] = {}
         self._connecting: dict[tuple[int, str], asyncio.Lock] = {}
         self._asking: Connection | None = None
+        self._buffers = BufferPool()
 
     async def refresh(self, topics: Iterable[str]) -> None:
         """Reads the metadata of `topics`; raises ClusterError when no broker answers."""
@@ -147,7 +149,7 @@ class Cluster:
 
     async def _connect(self, host: str, port: int) -> Connection:
         try:
-            made = await connect(host, port, timeout=CONNECT_TIMEOUT_S)
+            made = await connect(host, port, timeout=CONNECT_TIMEOUT_S, buffers=self._buffers)
         except ClusterError:
             self.counters.failed += 1
             raise

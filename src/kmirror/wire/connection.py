@@ -1,7 +1,7 @@
 """One TCP connection to a broker: frames out, frames in, answers in the order of the requests.
 
-A frame is received straight into one `bytearray` of its size, so that the record batches inside can be patched in place
-and sent on without a copy. Requests other than Fetch and Produce are packed and read by kafka-python's codecs.
+A large frame is received straight into one buffer, so that the record batches inside can be patched in place and sent
+on without a copy. Requests other than Fetch and Produce are packed and read by kafka-python's codecs.
 """
 
 import asyncio
@@ -14,11 +14,13 @@ from typing import Any, Final, cast
 
 from kafka.protocol.metadata import ApiVersionsRequest, ApiVersionsResponse
 
+from kmirror.wire.buffers import BufferPool
 from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, check
+from kmirror.wire.transport import SocketTransport, open_socket
 
 CLIENT_ID: Final = b"kmirror"
 MAX_FRAME_BYTES: Final = 256 << 20  # a fetch is bounded by its own limits plus one batch; this is a bound for nonsense
-_JOIN_BYTES: Final = 4096  # parts shorter than this are joined before they are written
+_INBOX_BYTES: Final = 4096  # the most of a large frame that is copied; small ones come whole, several at a time
 _WRITE_BUFFER_BYTES: Final = 4 << 20
 _LENGTH: Final = struct.Struct(">i")
 _HEADER: Final = struct.Struct(">hhih")
@@ -27,16 +29,17 @@ _HEADER: Final = struct.Struct(">hhih")
 class Connection(asyncio.BufferedProtocol):
     """Made by `connect`. Every request has a deadline: a broker that misses one loses the whole connection."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, buffers: BufferPool) -> None:
         self.name = name
         self.versions: dict[int, tuple[int, int]] = {}
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._correlation = 0
-        self._waiting: deque[tuple[int, asyncio.Future[bytearray], float]] = deque()
-        self._head = bytearray(4)
-        self._body: bytearray | None = None
-        self._view = memoryview(self._head)
+        self._waiting: deque[tuple[int, asyncio.Future[memoryview], float]] = deque()
+        self._buffers = buffers
+        self._inbox = memoryview(bytearray(_INBOX_BYTES))
+        self._body: memoryview | None = None
+        self._received = 0  # bytes of the body, or in the inbox while there is none
         self._writable = asyncio.Event()
         self._writable.set()
         self._watch: asyncio.TimerHandle | None = None
@@ -57,24 +60,35 @@ class Connection(asyncio.BufferedProtocol):
         self._writable.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._view
+        return (self._inbox if self._body is None else self._body)[self._received :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._view = self._view[nbytes:]
-        if len(self._view):
-            return
+        self._received += nbytes
         if self._body is None:
-            size = _LENGTH.unpack(self._head)[0]
+            self._read_inbox()
+        elif self._received == len(self._body):
+            frame, self._body, self._received = self._body, None, 0
+            self._answered(frame)
+
+    def _read_inbox(self) -> None:
+        """Takes the whole frames out of the inbox, and begins a body with one that is not."""
+        have = self._inbox[: self._received]
+        while len(have) >= _LENGTH.size and self.alive:
+            size = _LENGTH.unpack_from(have)[0]
             if not 4 <= size <= MAX_FRAME_BYTES:
                 self._fail(ProtocolError(f"{self.name} sent a frame of {size} bytes"))
                 return
-            self._body = bytearray(size)
-            self._view = memoryview(self._body)
-            return
-        frame, self._body, self._view = self._body, None, memoryview(self._head)
-        self._answered(frame)
+            have = have[_LENGTH.size :]
+            if size > len(have):
+                self._body, self._received = self._buffers.take(size), len(have)
+                self._body[: len(have)] = have
+                return
+            self._answered(memoryview(bytearray(have[:size])))
+            have = have[size:]
+        self._inbox[: len(have)] = bytes(have)
+        self._received = len(have)
 
-    def _answered(self, frame: bytearray) -> None:
+    def _answered(self, frame: memoryview) -> None:
         if not self._waiting:
             self._fail(ProtocolError(f"{self.name} answered what was not asked"))
             return
@@ -132,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
         *,
         flexible: bool,
         timeout: float,
-    ) -> "asyncio.Future[bytearray]":
+    ) -> "asyncio.Future[memoryview]":
         """Writes one request; the future gives the answer's frame, which begins with the correlation id.
 
         Raises ConnectionLost at once, or the future does. `timeout` in seconds, counted from now.
@@ -140,23 +154,13 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             raise ConnectionLost(f"not connected to {self.name}")
         self._correlation = (self._correlation + 1) & 0x7FFFFFFF
-        future: asyncio.Future[bytearray] = self._loop.create_future()
+        future: asyncio.Future[memoryview] = self._loop.create_future()
         self._waiting.append((self._correlation, future, self._loop.time() + timeout))
         header = _HEADER.pack(api_key, version, self._correlation, len(CLIENT_ID)) + CLIENT_ID
         if flexible:
             header += b"\0"  # no tagged fields
-        size = len(header) + sum(len(part) for part in parts)
-        small: list[bytes | bytearray | memoryview] = [_LENGTH.pack(size), header]
-        for part in parts:
-            if len(part) < _JOIN_BYTES:
-                small.append(part)
-                continue
-            if small:
-                self._transport.write(b"".join(small))
-                small = []
-            self._transport.write(part)
-        if small:
-            self._transport.write(b"".join(small))
+        size = len(header) + sum(map(len, parts))
+        self._transport.writelines([_LENGTH.pack(size) + header, *parts])
         if self._watch is None:
             self._watch = self._loop.call_later(1.0, self._check_deadlines)
         return future
@@ -197,17 +201,22 @@ def _watch_peer(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-async def connect(host: str, port: int, *, timeout: float = 5.0) -> Connection:
-    """Connects and learns the broker's API versions; raises ConnectionLost or ProtocolError. `timeout` in seconds."""
+async def connect(host: str, port: int, *, timeout: float = 5.0, buffers: BufferPool | None = None) -> Connection:
+    """Connects and learns the broker's API versions; raises ConnectionLost or ProtocolError. `timeout` in seconds.
+
+    Large frames come in memory of `buffers`, which connections of one event loop may share.
+    """
     name = f"{host}:{port}"
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
-            _, connection = await loop.create_connection(lambda: Connection(name), host, port)
+            sock = await open_socket(host, port)
     except TimeoutError:
         raise ConnectionLost(f"no connection to {name} within {timeout:g} s") from None
     except OSError as e:
         raise ConnectionLost(f"cannot connect to {name}: {e.strerror or e}") from None
+    connection = Connection(name, buffers or BufferPool())
+    SocketTransport(loop, sock, connection)
     try:
         answer = await connection.call(ApiVersionsRequest(), ApiVersionsResponse, 0, timeout=timeout)
         check(answer.error_code, f"{name} ApiVersions")

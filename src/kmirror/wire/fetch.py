@@ -82,7 +82,7 @@ def encode_fetch(
     return b"".join(out)
 
 
-def decode_fetch(frame: bytearray, version: int) -> tuple[int, int, list[Fetched]]:
+def decode_fetch(frame: memoryview, version: int) -> tuple[int, int, list[Fetched]]:
     """(throttle time in ms, error, partitions) of an answer's frame; raises ProtocolError."""
     try:
         position = skip_tags(frame, 4)
@@ -92,19 +92,18 @@ def decode_fetch(frame: bytearray, version: int) -> tuple[int, int, list[Fetched
         raise ProtocolError(f"unreadable fetch response: {e}") from e
 
 
-def _partitions(frame: bytearray, position: int, version: int) -> Iterable[Fetched]:
-    view = memoryview(frame)
+def _partitions(frame: memoryview, position: int, version: int) -> Iterable[Fetched]:
     topics, position = read_unsigned(frame, position)
     for _ in range(topics - 1):
         topic: str | bytes
         if version >= BY_ID:
-            topic, position = bytes(view[position : position + 16]), position + 16
+            topic, position = bytes(frame[position : position + 16]), position + 16
         else:
             size, position = read_unsigned(frame, position)
-            topic, position = bytes(view[position : position + size - 1]).decode(), position + size - 1
+            topic, position = bytes(frame[position : position + size - 1]).decode(), position + size - 1
         count, position = read_unsigned(frame, position)
         for _ in range(count - 1):
-            fetched, position = _partition(view, position, topic)
+            fetched, position = _partition(frame, position, topic)
             yield fetched
         position = skip_tags(frame, position)
 

@@ -61,7 +61,7 @@ def _entry(version: int, places: list[Place], writer: MarkerWriter) -> bytes:
     return b"".join(out)
 
 
-def decode_markers(frame: bytearray) -> dict[Place, int]:
+def decode_markers(frame: memoryview) -> dict[Place, int]:
     """The error of each partition. All entries of one producer id share one result: the log end tells how many landed.
 
     Raises ProtocolError.
@@ -74,7 +74,7 @@ def decode_markers(frame: bytearray) -> dict[Place, int]:
             topics, position = read_unsigned(frame, position + 8)
             for _ in range(topics - 1):
                 size, position = read_unsigned(frame, position)
-                name, position = frame[position : position + size - 1].decode(), position + size - 1
+                name, position = bytes(frame[position : position + size - 1]).decode(), position + size - 1
                 partitions, position = read_unsigned(frame, position)
                 for _ in range(partitions - 1):
                     index, error = _ERROR.unpack_from(frame, position)

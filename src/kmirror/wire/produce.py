@@ -58,7 +58,7 @@ def encode_produce(
     return out
 
 
-def decode_produce(frame: bytearray, version: int) -> tuple[int, list[Produced]]:
+def decode_produce(frame: memoryview, version: int) -> tuple[int, list[Produced]]:
     """(throttle time in ms, partitions) of an answer's frame; raises ProtocolError."""
     try:
         out = []
@@ -70,7 +70,7 @@ def decode_produce(frame: bytearray, version: int) -> tuple[int, list[Produced]]
                 topic, position = bytes(frame[position : position + 16]), position + 16
             else:
                 size, position = read_unsigned(frame, position)
-                topic, position = frame[position : position + size - 1].decode(), position + size - 1
+                topic, position = bytes(frame[position : position + size - 1]).decode(), position + size - 1
             count, position = read_unsigned(frame, position)
             for _ in range(count - 1):
                 produced, position = _partition(frame, position, topic)
@@ -81,7 +81,7 @@ def decode_produce(frame: bytearray, version: int) -> tuple[int, list[Produced]]
         raise ProtocolError(f"unreadable produce response: {e}") from e
 
 
-def _partition(frame: bytearray, position: int, topic: str | bytes) -> tuple[Produced, int]:
+def _partition(frame: memoryview, position: int, topic: str | bytes) -> tuple[Produced, int]:
     index, error, base_offset, _, _ = _ANSWER.unpack_from(frame, position)
     count, position = read_unsigned(frame, position + _ANSWER.size)
     message = None
@@ -93,9 +93,9 @@ def _partition(frame: bytearray, position: int, topic: str | bytes) -> tuple[Pro
     return Produced(topic, index, error, base_offset, message or words), skip_tags(frame, position)
 
 
-def _nullable_string(frame: bytearray, position: int) -> tuple[str | None, int]:
+def _nullable_string(frame: memoryview, position: int) -> tuple[str | None, int]:
     size, position = read_unsigned(frame, position)
     if size == 0:
         return None, position
     end = position + size - 1
-    return frame[position:end].decode(errors="replace"), end
+    return bytes(frame[position:end]).decode(errors="replace"), end

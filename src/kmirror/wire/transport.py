@@ -1,0 +1,149 @@
+"""A TCP transport for the plain connections of an event loop: nothing that is sent is copied on its way to the kernel.
+
+asyncio's own transport makes a system call of each part of a request and, before Python 3.12, copies what the kernel
+does not take at once. Here all parts that wait go out by one `sendmsg`, and stay where they are until they are sent.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+_PARTS_AT_ONCE: Final = 64  # far below IOV_MAX, and more than the kernel takes at once of large ones
+
+
+class SocketTransport(asyncio.Transport):
+    """Owns a connected, non-blocking socket, and drives `protocol` as asyncio's transports do.
+
+    What is given to `write` and `writelines` must not change until it is sent.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BufferedProtocol
+    ) -> None:
+        super().__init__({"socket": sock})
+        self._loop = loop
+        self._sock = sock
+        self._protocol = protocol
+        self._parts: deque[memoryview] = deque()
+        self._waiting_bytes = 0
+        self._most_bytes = 1 << 16
+        self._paused = False
+        self._closing = False
+        protocol.connection_made(self)
+        loop.add_reader(sock, self._on_readable)
+
+    # --- out
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:  # noqa: ARG002
+        """The protocol is paused while more than `high` bytes wait, until half of it is left."""
+        self._most_bytes = 1 << 16 if high is None else high
+
+    def get_write_buffer_size(self) -> int:
+        return self._waiting_bytes
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writelines([data])
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        if self._closing:
+            return
+        idle = not self._parts
+        for data in list_of_data:
+            if len(data):
+                part = memoryview(data)
+                self._parts.append(part)
+                self._waiting_bytes += len(part)
+        if idle:
+            self._send()
+            if self._parts:
+                self._loop.add_writer(self._sock, self._on_writable)
+        if self._waiting_bytes > self._most_bytes and not self._paused and not self._closing:
+            self._paused = True
+            self._protocol.pause_writing()
+
+    def _send(self) -> None:
+        """As much as the kernel takes."""
+        while self._parts:
+            try:
+                sent = self._sock.sendmsg(list(islice(self._parts, _PARTS_AT_ONCE)))
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as e:
+                self._lose(e)
+                return
+            self._waiting_bytes -= sent
+            while sent:
+                part = self._parts[0]
+                if sent < len(part):
+                    self._parts[0] = part[sent:]
+                    break
+                sent -= len(part)
+                self._parts.popleft()
+
+    def _on_writable(self) -> None:
+        self._send()
+        if not self._parts and not self._closing:
+            self._loop.remove_writer(self._sock)
+        if self._paused and self._waiting_bytes <= self._most_bytes // 2 and not self._closing:
+            self._paused = False
+            self._protocol.resume_writing()
+
+    # --- in
+
+    def _on_readable(self) -> None:
+        try:
+            received = self._sock.recv_into(self._protocol.get_buffer(-1))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as e:
+            self._lose(e)
+            return
+        if received:
+            self._protocol.buffer_updated(received)
+        else:
+            self._lose(None)
+
+    # --- the end
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        """What waits to be sent is dropped, as by `abort`."""
+        self._lose(None)
+
+    def abort(self) -> None:
+        self._lose(None)
+
+    def _lose(self, cause: Exception | None) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._parts.clear()
+        self._waiting_bytes = 0
+        self._sock.close()
+        self._loop.call_soon(self._protocol.connection_lost, cause)
+
+
+async def open_socket(host: str, port: int) -> socket.socket:
+    """A connected, non-blocking socket to the first address of `host` that answers. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    fault = OSError(f"{host} has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        with contextlib.ExitStack() as undo:
+            try:
+                sock = undo.enter_context(socket.socket(family, kind, protocol))
+                sock.setblocking(False)
+                await loop.sock_connect(sock, address)
+            except OSError as e:
+                fault = e
+            else:
+                undo.pop_all()
+                return sock
+    raise fault

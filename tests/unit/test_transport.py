@@ -1,0 +1,199 @@
+"""All parts arrive, in order and whole, however little the kernel takes at once; a broken socket is told once."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kmirror.wire.transport import SocketTransport, open_socket
+
+
+class Peer(asyncio.BufferedProtocol):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(1000)
+        self.received = b""
+        self.calls: list[str] = []
+        self.lost: list[Exception | None] = []
+        self.over = asyncio.Event()
+
+    def pause_writing(self) -> None:
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        self.calls.append("resume")
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self.buffer)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += self.buffer[:nbytes]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.append(exc)
+        self.over.set()
+
+
+class Narrow:
+    """A socket that takes so few bytes at once, and is full now and then."""
+
+    def __init__(self, sock: socket.socket, most: list[int]) -> None:
+        self._sock = sock
+        self._most = most
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sock, name)
+
+    def sendmsg(self, parts: list[memoryview]) -> int:
+        self.calls += 1
+        most = self._most[self.calls % len(self._most)]
+        if not most:
+            raise BlockingIOError
+        return self._sock.send(b"".join(parts)[:most])
+
+
+def with_pair(act: Callable[[SocketTransport, Peer, socket.socket], Awaitable[None]], most: list[int]) -> None:
+    """Runs `act` with a transport over one end of a socket pair, which takes `most` bytes at once, and the other."""
+
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            sock.setblocking(False)
+        peer = Peer()
+        transport = SocketTransport(asyncio.get_running_loop(), Narrow(ours, most) if most else ours, peer)  # type: ignore[arg-type]
+        try:
+            async with asyncio.timeout(20):
+                await act(transport, peer, theirs)
+        finally:
+            transport.abort()
+            theirs.close()
+
+    asyncio.run(run())
+
+
+async def read(sock: socket.socket, size: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    data = b""
+    while len(data) < size:
+        data += await loop.sock_recv(sock, 1 << 20)
+    return data
+
+
+@given(
+    st.lists(st.lists(st.binary(max_size=50), max_size=100), max_size=6),
+    st.lists(st.integers(0, 120), min_size=1, max_size=5).filter(any),
+)
+def test_every_part_arrives_in_order_whatever_the_kernel_takes(requests: list[list[bytes]], most: list[int]) -> None:
+    async def act(transport: SocketTransport, _: Peer, theirs: socket.socket) -> None:
+        expected = b"".join(b"".join(parts) for parts in requests)
+        for parts in requests:
+            transport.writelines(parts)
+        assert await read(theirs, len(expected)) == expected
+        assert transport.get_write_buffer_size() == 0
+
+    with_pair(act, most)
+
+
+def test_the_parts_of_a_request_are_one_system_call() -> None:
+    async def act(transport: SocketTransport, _: Peer, theirs: socket.socket) -> None:
+        transport.writelines([b"head", memoryview(b"x" * 1000), b"", b"tail"])
+        assert await read(theirs, 1008) == b"head" + b"x" * 1000 + b"tail"
+        assert transport.get_extra_info("socket").calls == 1
+
+    with_pair(act, [1 << 20])
+
+
+def test_the_protocol_is_paused_while_too_much_waits() -> None:
+    async def act(transport: SocketTransport, peer: Peer, theirs: socket.socket) -> None:
+        transport.set_write_buffer_limits(1 << 20)
+        transport.write(b"x" * (1 << 20))
+        assert peer.calls == []
+        size = 8 << 20
+        transport.write(memoryview(b"y" * size))
+        assert peer.calls == ["pause"]
+        data = await read(theirs, size + (1 << 20))
+        assert data == b"x" * (1 << 20) + b"y" * size
+        assert peer.calls == ["pause", "resume"]
+
+    with_pair(act, [])
+
+
+def test_what_comes_in_is_given_to_the_protocol() -> None:
+    async def act(_: SocketTransport, peer: Peer, theirs: socket.socket) -> None:
+        theirs.send(b"hello" * 1000)
+        while len(peer.received) < 5000:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.001)
+        assert peer.received == b"hello" * 1000
+
+    with_pair(act, [])
+
+
+def test_the_other_side_hangs_up() -> None:
+    async def act(transport: SocketTransport, peer: Peer, theirs: socket.socket) -> None:
+        theirs.close()
+        await peer.over.wait()
+        assert peer.lost == [None]
+        assert transport.is_closing()
+
+    with_pair(act, [])
+
+
+def test_a_reset_is_told_once_with_its_cause() -> None:
+    async def act(host: str, port: int, accept: Callable[[], Awaitable[socket.socket]]) -> None:
+        peer = Peer()
+        ours = await open_socket(host, port)
+        theirs = await accept()
+        transport = SocketTransport(asyncio.get_running_loop(), ours, peer)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        transport.write(b"x" * (8 << 20))
+        transport.write(b"y")
+        await peer.over.wait()
+        transport.write(b"too late")
+        transport.abort()
+        await asyncio.sleep(0)
+        assert len(peer.lost) == 1
+        assert isinstance(peer.lost[0], ConnectionError)
+
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            loop = asyncio.get_running_loop()
+
+            async def accept() -> socket.socket:
+                return (await loop.sock_accept(server))[0]
+
+            async with asyncio.timeout(20):
+                await act(*server.getsockname(), accept)
+
+    asyncio.run(run())
+
+
+def test_abort_drops_what_waits() -> None:
+    async def act(transport: SocketTransport, peer: Peer, theirs: socket.socket) -> None:
+        transport.write(b"x" * (64 << 20))
+        assert transport.get_write_buffer_size() > 0
+        transport.abort()
+        await peer.over.wait()
+        assert peer.lost == [None]
+        assert len(await read_to_end(theirs)) < 64 << 20
+
+    with_pair(act, [])
+
+
+async def read_to_end(sock: socket.socket) -> bytes:
+    data = b""
+    while more := await asyncio.get_running_loop().sock_recv(sock, 1 << 20):
+        data += more
+    return data
+
+
+def test_a_host_that_nobody_knows() -> None:
+    with pytest.raises(socket.gaierror):
+        asyncio.run(open_socket("no-such-host.invalid", 1))
