@@ -9,6 +9,7 @@ import pytest
 from kmirror.engine import identity as module
 from kmirror.engine.identity import LEASE_S, Identity, Superseded
 from kmirror.errors import ClusterError
+from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
 
 
 class Coordinator:
@@ -18,6 +19,7 @@ class Coordinator:
         self.now = 500.0
         self.slow = 0.0
         self.producer_id, self.epoch = 7, -1
+        self.unknown = False
         self.fault: ClusterError | None = None
         self.alive = True
         self.connections = 0
@@ -47,9 +49,12 @@ class Coordinator:
 
     async def _init(self, connection: object, transactional_id: str) -> tuple[int, int]:
         self.epoch += 1
+        self.unknown = False
         return await self._answer("init")
 
     async def _state(self, connection: object, transactional_id: str) -> tuple[int, int]:
+        if self.unknown:
+            raise BrokerError(TRANSACTIONAL_ID_NOT_FOUND, "DescribeTransactions")
         return await self._answer("state")
 
 
@@ -118,11 +123,47 @@ def test_the_token_is_not_used_before_older_leases_have_ended(
     async def act() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module.rpc, "init_producer_id", coordinator._init)
+            patch.setattr(module.rpc, "transaction_state", coordinator._state)
             identity = made(coordinator)
             loop = asyncio.get_running_loop()
             began = loop.time()
             await identity.renew()
             assert loop.time() - began >= 2 * LEASE_S
+
+    run(act())
+
+
+@pytest.mark.parametrize(
+    ("unknown", "last_epoch", "waits"),
+    [
+        (True, -1, False),
+        (True, 0, True),  # another first run came between the question and the answer
+        (False, -1, True),  # epochs ran out: a new producer id begins at 0 again
+        (False, 6, True),
+    ],
+)
+def test_only_the_first_run_of_a_link_need_not_wait(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch, unknown: bool, last_epoch: int, waits: bool
+) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    async def act() -> None:
+        coordinator.unknown, coordinator.epoch = unknown, last_epoch
+        identity = made(coordinator)
+        with monkeypatch.context() as patch:
+            patch.setattr(coordinator, "_answer", answer)
+            patch.setattr(module.asyncio, "sleep", sleep)
+            await identity.renew()
+            assert waited == ([module.TAKEOVER_S] if waits else [])
+            waited.clear()
+            await identity.renew()
+            assert waited == [module.TAKEOVER_S], "a renewal has an older token beside it"
+
+    async def answer(_: str) -> tuple[int, int]:
+        return coordinator.producer_id, coordinator.epoch
 
     run(act())
 

@@ -15,6 +15,7 @@ from kmirror.log import events
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
+from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
 
 log = events(__name__)
 
@@ -60,17 +61,32 @@ class Identity:
                 return False
             connection = await self._connection()
             try:
+                first = self.run_token is None and await self._nobody_ran(connection)
                 producer_id, new = await rpc.init_producer_id(connection, self._transactional_id)
             except ClusterError:
                 connection.close()  # the coordinator may have moved
                 raise
             changed = self.producer_id is not None and self.producer_id != producer_id
-            await asyncio.sleep(TAKEOVER_S)
+            if not (first and new == 0):  # of two first runs at once the later one has to wait
+                await asyncio.sleep(TAKEOVER_S)
             if changed or self.run_token is None or new != self.run_token + 1:
                 self.held_since = new
             self.producer_id, self.run_token = producer_id, new
             log.info("link is held", producer_id=producer_id, run_token=new)
             return changed
+
+    async def _nobody_ran(self, connection: Connection) -> bool:
+        """The coordinator knows no run of this link: there is no lease that has to end.
+
+        An epoch of 0 alone does not say that: it comes again, with another producer id, when epochs run out.
+        """
+        try:
+            await rpc.transaction_state(connection, self._transactional_id)
+        except BrokerError as e:
+            if e.kafka_code == TRANSACTIONAL_ID_NOT_FOUND:
+                return True
+            raise
+        return False
 
     async def lease(self) -> float:
         """Until when (by `clock_s`) markers may be sent with the current token. Raises Superseded, ClusterError."""
