@@ -8,7 +8,7 @@ import typer
 def demo(
     seconds: Annotated[int, typer.Option(min=1, help="How long the live view is shown.")] = 10,
 ) -> None:
-    """Mirror a topic between two real Kafka clusters on this machine, and compare both sides.
+    """Mirror a topic between two real Kafka clusters on this machine, compare both, let a consumer group move over.
 
     Starts Apache Kafka twice in a temporary folder (the first time it is fetched), runs the commands of the README and
     prints each before it runs it, and removes everything at the end. Ctrl-C ends it at any moment.
