@@ -1,20 +1,16 @@
 """ConsumerOffsetSync without a cluster: the rule for one offset, and rounds over groups that are made up."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmirror.errors import ClusterError
 from kmirror.model.group_offsets import (
-    IN_USE,
     KEPT_MS,
     REFRESH_MS,
     Committed,
     GroupOffsets,
-    LogBounds,
-    PerGroup,
     Place,
     Step,
     Synced,
@@ -25,65 +21,19 @@ from kmirror.state.group_offsets import KnownGroups, read_groups, write_groups
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
 from kmirror.tasks.offset_round import Move, Round, commit_round, last_seen, read_source
+from support.group_cluster import GroupCluster
 
 P0: Place = ("orders", 0)
 P1: Place = ("orders", 1)
 
 
-class Cluster:
-    """Groups and logs as a cluster would tell of them; `asked` and `commits` say what was done to it."""
-
-    def __init__(self, ends: Mapping[Place, int] | None = None) -> None:
-        self.offsets: dict[str, dict[Place, Committed]] = {}
-        self.members: set[str] = set()
-        self.joining: set[str] = set()
-        self.denied: set[str] = set()
-        self.ends = dict(ends or {})
-        self.asked: list[str] = []
-        self.commits = 0
-
-    def put(self, group: str, place: Place, offset: int, metadata: str = "") -> None:
-        self.offsets.setdefault(group, {})[place] = Committed(offset, metadata)
-
-    def at(self, group: str, place: Place = P0) -> int | None:
-        found = self.offsets.get(group, {}).get(place)
-        return found.offset if found else None
-
-    def groups(self) -> dict[str, bool]:
-        return {group: group in self.members for group in self.offsets.keys() | self.members}
-
-    def committed(self, groups: Collection[str]) -> PerGroup[dict[Place, Committed]]:
-        self.asked += groups
-        out: PerGroup[dict[Place, Committed]] = PerGroup()
-        for group in groups:
-            if group in self.denied:
-                out.refused[group] = ClusterError("denied", code="AUTHORIZATION_ERROR")
-            else:
-                out.found[group] = dict(self.offsets.get(group, {}))
-        return out
-
-    def commit(self, offsets: Mapping[str, Mapping[Place, Committed]]) -> PerGroup[None]:
-        out: PerGroup[None] = PerGroup()
-        for group, found in offsets.items():
-            if group in self.members | self.joining:
-                out.refused[group] = ClusterError("has members", code=IN_USE)
-                continue
-            self.commits += len(found)
-            self.offsets.setdefault(group, {}).update(found)
-            out.found[group] = None
-        return out
-
-    def log_bounds(self, places: Collection[Place]) -> dict[Place, LogBounds]:
-        return {place: LogBounds(0, self.ends[place]) for place in places if place in self.ends}
-
-
-def sync_round(source: Cluster, destination: Cluster, known: GroupOffsets, now_ms: int) -> Round:
+def sync_round(source: GroupCluster, destination: GroupCluster, known: GroupOffsets, now_ms: int) -> Round:
     found = read_source(source, {"orders": ["orders"]}, lambda group: not group.startswith("no-"))
     return commit_round(destination, found, str, known, now_ms)
 
 
-def clusters(end: int = 100) -> tuple[Cluster, Cluster]:
-    return Cluster(), Cluster({P0: end, P1: end})
+def clusters(end: int = 100) -> tuple[GroupCluster, GroupCluster]:
+    return GroupCluster(), GroupCluster({P0: end, P1: end})
 
 
 # --- one offset
@@ -148,7 +98,7 @@ def test_a_round_copies_what_is_chosen_and_mirrored() -> None:
 
 
 def test_mirrors_of_another_name_and_groups_with_a_prefix() -> None:
-    source, destination = Cluster(), Cluster({("e.orders", 0): 100, ("copy", 0): 5})
+    source, destination = GroupCluster(), GroupCluster({("e.orders", 0): 100, ("copy", 0): 5})
     source.put("app", P0, 10)
     found = read_source(source, {"orders": ["e.orders", "copy"]}, lambda _: True)
     commit_round(destination, found, lambda group: f"e.{group}", {}, 0)
@@ -209,7 +159,7 @@ def test_a_group_that_leaves_the_source_is_never_deleted_and_remembered_for_a_wh
 
 
 def test_a_partition_that_the_mirror_does_not_have_yet_waits() -> None:
-    source, destination = Cluster(), Cluster({P0: 100})
+    source, destination = GroupCluster(), GroupCluster({P0: 100})
     source.put("app", P0, 10)
     source.put("app", P1, 10)
     known = sync_round(source, destination, {}, 0).synced
@@ -232,7 +182,7 @@ def test_a_failover_raises_what_was_held_as_far_as_it_is_copied() -> None:
 
 
 def test_a_failover_touches_no_other_mirror() -> None:
-    destination = Cluster({P0: 100, ("other", 0): 100})
+    destination = GroupCluster({P0: 100, ("other", 0): 100})
     known = {"app": {("other", 0): Synced(Committed(50), 20, 0)}}
     out = commit_round(destination, last_seen(known, {"orders"}), str, known, 1)
     assert (destination.commits, out.synced) == (0, known)
@@ -253,7 +203,7 @@ MOVES = st.one_of(
 
 @given(st.lists(MOVES, max_size=30))
 def test_the_last_commit_holds_but_never_beyond_the_log_end(moves: list[tuple[str, int]]) -> None:
-    source, destination = Cluster(), Cluster({P0: 0})
+    source, destination = GroupCluster(), GroupCluster({P0: 0})
     known: Mapping[str, Mapping[Place, Synced]] = {}
     last_source: int | None = None  # in the last round
     moved = False  # at the destination, since
