@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from kmirror.cli import gaps as gaps_page
 from kmirror.cli import (
+    doctor,
     link_configuration,
     link_create,
     link_delete,
@@ -27,6 +27,7 @@ from kmirror.cli import (
     mirror_verbs,
     mirror_verify,
 )
+from kmirror.cli import gaps as gaps_page
 from kmirror.cli import status as status_page
 from kmirror.cli.demo import demo
 from kmirror.cli.failures import report, report_bug, write_traceback
@@ -84,6 +85,7 @@ mirror_verify.register(mirror_app)
 mirror_transition.register(mirror_app)
 status_page.register(app)
 gaps_page.register(app)
+doctor.register(app)
 app.command("demo")(demo)
 app.add_typer(records_app, name="records")
 app.add_typer(sandbox_app, name="sandbox")

@@ -1,0 +1,80 @@
+"""What this principal may do at a cluster, and whether topics are as a mirror needs them. Changes nothing.
+
+Brokers tell a principal its own rights (KIP-430): nothing has to be tried.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own names, not marked as exported
+    AdminClient,
+    TopicDescription,
+)
+
+from kmirror.admin.cluster import Answers, ClusterAdmin
+from kmirror.admin.many_topics import configs_of
+from kmirror.model.each import Each, split
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """`rights` are Kafka's names of operations; None where the brokers don't tell them.
+
+    `leaderless` and `under_min_isr` are partitions; `configs` are the topic's effective ones.
+    """
+
+    rights: frozenset[str] | None
+    replicas: int
+    leaderless: tuple[int, ...]
+    in_sync: Mapping[int, int]
+    configs: Mapping[str, str]
+
+    @property
+    def min_isr(self) -> int:
+        return int(self.configs.get("min.insync.replicas", "1"))
+
+    @property
+    def under_min_isr(self) -> tuple[int, ...]:
+        """A produce with acks=all is refused there."""
+        return tuple(p for p, count in self.in_sync.items() if count < self.min_isr and p not in self.leaderless)
+
+
+def cluster_rights(admin: ClusterAdmin) -> frozenset[str] | None:
+    """What may be done at the cluster as a whole; None where the brokers don't tell. Raises KmirrorError."""
+
+    def ask(left_s: float) -> frozenset[str] | None:
+        found = admin.client.describe_cluster(include_authorized_operations=True, request_timeout=left_s).result()
+        return _names(found.authorized_operations)
+
+    return admin.call("read the rights on the cluster", ask)
+
+
+def topic_states(admin: ClusterAdmin, topics: Sequence[str]) -> Each[TopicState]:
+    """A topic that does not exist, or may not be described, is an error."""
+
+    def ask(client: AdminClient, names: Sequence[str], left_s: float) -> Answers[TopicDescription]:
+        collection = TopicCollection(list(names))
+        found = client.describe_topics(collection, include_authorized_operations=True, request_timeout=left_s)
+        return {name: future.result for name, future in found.items()}
+
+    described, errors = split(admin.each(topics, "describe topic", ask) if topics else {})
+    configs, unread = split(configs_of(admin, list(described)))
+    states: Each[TopicState] = {**errors, **unread}
+    for name, entries in configs.items():
+        states[name] = _state(described[name], {key: config.value for key, config in entries.items()})
+    return states
+
+
+def _state(found: TopicDescription, configs: Mapping[str, str]) -> TopicState:
+    return TopicState(
+        rights=_names(found.authorized_operations),
+        replicas=max(len(p.replicas) for p in found.partitions),
+        leaderless=tuple(p.id for p in found.partitions if p.leader is None or p.leader.id < 0),
+        in_sync={p.id: len(p.isr) for p in found.partitions},
+        configs=configs,
+    )
+
+
+def _names(operations: Iterable[object] | None) -> frozenset[str] | None:
+    return None if operations is None else frozenset(str(getattr(o, "name", o)) for o in operations)
