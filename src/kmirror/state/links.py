@@ -14,11 +14,11 @@ from kmirror.model.each import Each, for_each, split
 from kmirror.model.link import GapFill, Link
 from kmirror.model.mirror import Mirror, MirrorError, Restore, StopRequest
 from kmirror.model.states import Event, MirrorState
+from kmirror.state import migrations
 from kmirror.state.atomic import write_atomic
 from kmirror.state.lock import exclusive
 from kmirror.state.paths import Home, private_directory
 
-SCHEMA: Final = 1
 _NO_FILE: Final = (0, 0)
 
 
@@ -30,6 +30,7 @@ class LinkStore:
         self._path = home.links_file
         self._read: tuple[tuple[int, int], Mapping[str, Link]] | None = None
         self._reading = threading.Lock()
+        self._older: tuple[int, bytes] | None = None
 
     def all(self) -> dict[str, Link]:
         """By name, sorted; raises StateError where the file is damaged, and leaves it as it is."""
@@ -47,7 +48,9 @@ class LinkStore:
             return {}
         except OSError as e:
             raise StateError(f'cannot read "{self._path}": {e.strerror}', hint="Check its owner and mode.") from e
-        return parse_links(text, self._path)
+        schema, links = _read(text, self._path)
+        self._older = (schema, text) if schema < migrations.SCHEMA else None
+        return links
 
     def get(self, name: str) -> Link:
         """Raises NotFound."""
@@ -63,12 +66,15 @@ class LinkStore:
             links = self.all()
             edit(links)
             try:
+                if self._older:  # as an earlier kmirror wrote it, in case somebody goes back to that one
+                    migrations.back_up(self._path, self._older[1], self._older[0])
                 write_atomic(self._path, render_links(links))
             except OSError as e:
                 raise StateError(
                     f'cannot write "{self._path}": {e.strerror}',
                     hint="Free some disk space, or check its directory.",
                 ) from e
+            self._older = None
             self._read = (self.version(), dict(sorted(links.items())))
 
     def change_mirror(self, link: str, topic: str, edit: Callable[[Mirror], Mirror]) -> Mirror:
@@ -130,18 +136,17 @@ def mirror_not_found(link: str, topic: str) -> NotFound:
 
 
 def parse_links(text: bytes, path: Path) -> dict[str, Link]:
-    """The links of a links.toml; raises StateError that names the file and the fault."""
+    """The links of a links.toml, of this schema or an earlier one; raises StateError with the file and the fault."""
+    return _read(text, path)[1]
+
+
+def _read(text: bytes, path: Path) -> tuple[int, dict[str, Link]]:
     try:
-        data = tomllib.loads(text.decode())
-        schema = data["schema"]
-        if isinstance(schema, int) and schema > SCHEMA:
-            raise StateError(
-                f'"{path}" was written by a later kmirror (schema {schema}, this one knows {SCHEMA})',
-                hint="Upgrade kmirror.",
-            )
-        if schema != SCHEMA:
-            raise ValueError(f"schema {schema!r} is not known")  # noqa: TRY301  # joins the others below
-        return {name: _link(name, item) for name, item in sorted(data.get("links", {}).items())}
+        document = tomllib.loads(text.decode())
+        schema, found = migrations.schema_of(document), migrations.migrated(document)
+        return schema, {name: _link(name, item) for name, item in sorted(found.get("links", {}).items())}
+    except migrations.NewerSchema as e:
+        raise StateError(f'"{path}" was written by a later kmirror ({e})', hint="Upgrade kmirror.") from e
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         what = f"{type(e).__name__}: {e}" if isinstance(e, KeyError | AttributeError) else str(e)
         raise StateError(
@@ -151,7 +156,7 @@ def parse_links(text: bytes, path: Path) -> dict[str, Link]:
 
 
 def render_links(links: Mapping[str, Link]) -> bytes:
-    document = {"schema": SCHEMA, "links": {name: _link_table(link) for name, link in sorted(links.items())}}
+    document = {"schema": migrations.SCHEMA, "links": {name: _link_table(link) for name, link in sorted(links.items())}}
     return tomli_w.dumps(document).encode()
 
 
