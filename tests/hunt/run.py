@@ -165,7 +165,7 @@ class _Run:
             one.result()
         home = Home(self.kmirror.home, self.kmirror.home / "run")
         factor = min(3, self.stage.brokers)
-        created = create_mirrors(home, LINK, self.names, replication_factor=factor, start=False)
+        created = create_mirrors(home, LINK, dict.fromkeys(self.names), replication_factor=factor, start=False)
         faults = [outcome.error for outcome in created.outcomes if outcome.error]
         if faults:
             raise faults[0]

@@ -10,6 +10,7 @@ import typer
 
 from kmirror.cli import (
     doctor,
+    fleet,
     link_configuration,
     link_create,
     link_delete,
@@ -86,6 +87,7 @@ mirror_transition.register(mirror_app)
 status_page.register(app)
 gaps_page.register(app)
 doctor.register(app)
+fleet.register(app)
 app.command("demo")(demo)
 app.add_typer(records_app, name="records")
 app.add_typer(sandbox_app, name="sandbox")

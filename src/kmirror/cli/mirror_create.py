@@ -87,6 +87,7 @@ def create(
     They get the partitions and configs of the source topics. A topic that exists cannot become a mirror. Of several,
     one that fails never stops the others.
     """
+    from kmirror.ops.config_text import parse_config
     from kmirror.ops.mirror_create import create_mirrors
     from kmirror.state.paths import home
 
@@ -101,9 +102,8 @@ def create(
         home(),
         link,
         chosen,
-        source_topic=source_topic,
         replication_factor=replication_factor,
-        config=config,
+        configs=parse_config(config),
         start=not no_start,
         foreground=foreground,
         dry_run=dry_run,
@@ -118,14 +118,14 @@ def create(
         note(f"Dry run: nothing was changed; {len(good)} of {len(made.outcomes)} mirrors can be created.")
     if foreground and good:
         _end(made.outcomes, loud=False)
-        raise typer.Exit(_run_here(link, chosen[0] if one else None))
+        raise typer.Exit(_run_here(link, next(iter(chosen)) if one else None))
     _end(made.outcomes, loud=True)
     if made.fault:
         raise made.fault
 
 
-def _chosen(topics: Sequence[str], link: str, pattern: str | None, source_topic: str | None) -> list[str]:
-    """The names of the mirrors to be; none where all that match are mirrors already."""
+def _chosen(topics: Sequence[str], link: str, pattern: str | None, source_topic: str | None) -> dict[str, str | None]:
+    """The mirrors to be, and their source topics where those are given; none where all that match are mirrors."""
     from kmirror.ops.selection import matching_sources
     from kmirror.state.paths import home
 
@@ -134,17 +134,15 @@ def _chosen(topics: Sequence[str], link: str, pattern: str | None, source_topic:
             "topics and `--all-matching` exclude each other" if topics else "no topic is given",
             hint="Name source topics, or give `--all-matching REGEX`.",
         )
+    if source_topic is not None and len(topics) != 1:
+        raise UsageError("`--source-topic` is for one mirror", hint="Create the mirrors one by one, or leave it out.")
     if pattern is None:
-        return list(dict.fromkeys(topics))
-    if source_topic is not None:
-        raise UsageError("`--source-topic` is for one mirror", hint="Leave `--all-matching` out, or `--source-topic`.")
+        return dict.fromkeys(topics, source_topic)
     new, already = matching_sources(home(), link, pattern)
     if already:
-        told = (
-            "1 topic that matches is a mirror" if len(already) == 1 else f"{len(already)} topics that match are mirrors"
-        )
-        note(f'{told} of link "{link}" already.')
-    return new
+        are = "1 topic that matches is a mirror" if len(already) == 1 else f"{len(already)} that match are mirrors"
+        note(f'{are} of link "{link}" already.')
+    return dict.fromkeys(new)
 
 
 def _row(link: str, made: "MirrorsCreated", outcome: "MirrorOutcome") -> dict[str, Any]:

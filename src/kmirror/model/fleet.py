@@ -1,4 +1,4 @@
-"""Links and mirrors as a file wants them, and what has to change so that they are so. `kmirror apply`, `kmirror export`."""
+"""Links and mirrors as a file wants them, and what has to change so that they are so (apply, export)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

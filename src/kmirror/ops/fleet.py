@@ -1,4 +1,4 @@
-"""`kmirror apply` and `kmirror export`: links and mirrors by a file. What is refused is told before anything is done."""
+"""`kmirror apply` and `kmirror export`: links and mirrors by a file. A refusal comes before anything is done."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,10 +112,10 @@ def _create(home: Home, wanted: WantedLink, changes: Iterable[Change], *, dry_ru
         mirror = wanted.mirrors[change.topic]
         alike.setdefault((mirror.replication_factor, tuple(mirror.configs.items())), {})[change.topic] = change
     for (factor, configs), those in alike.items():
-        sources = {topic: wanted.mirrors[topic].source_topic for topic in those}
+        sources: dict[str, str | None] = {topic: wanted.mirrors[topic].source_topic for topic in those}
         try:
             made = create_mirrors(
-                home, wanted.name, sources, replication_factor=factor, config=dict(configs), dry_run=dry_run
+                home, wanted.name, sources, replication_factor=factor, configs=dict(configs), dry_run=dry_run
             )
         except KmirrorError as e:
             yield from (Outcome(change, error=e) for change in those.values())

@@ -31,14 +31,11 @@ def plan_changes(wanted: Mapping[str, WantedLink], links: Mapping[str, Link], *,
 def _link_change(wanted: WantedLink, known: Link | None) -> Change:
     if known is None:
         return Change(Action.CREATE, wanted.name)
-    different = {key: value for key, value in _differences(wanted.configs, known.configs)}
+    different = dict(_differences(wanted.configs, known.configs))
     if not different:
         return Change(Action.UNCHANGED, wanted.name)
     fixed = [key for key in different if not SETTINGS[key].mutable]
-    told = ", ".join(
-        f'"{key}" {_shown(value_of(known.configs, key))} -> {_shown(value_of(wanted.configs, key))}'
-        for key in different
-    )
+    told = ", ".join(f'"{key}" {_held(known.configs, key)} -> {_held(wanted.configs, key)}' for key in different)
     if fixed:
         return Change(Action.REFUSED, wanted.name, detail=f"can't be changed once the link is made: {told}")
     return Change(Action.UPDATE, wanted.name, detail=told, configs=different)
@@ -53,8 +50,8 @@ def _differences(wanted: Mapping[str, str], known: Mapping[str, str]) -> Iterato
             yield key, wanted.get(key)
 
 
-def _shown(value: str) -> str:
-    return value or '""'
+def _held(configs: Mapping[str, str], key: str) -> str:
+    return value_of(configs, key) or '""'
 
 
 def _mirror_change(link: str, wanted: WantedMirror, known: Link | None) -> Change:

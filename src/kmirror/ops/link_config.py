@@ -82,19 +82,22 @@ def update_configs(home: Home, name: str, config: Sequence[str], *, dry_run: boo
         raise UsageError("no configuration is given", hint="Add `--config key=value,..` or `--config FILE`.")
     warnings = ignored_warning(given)
     wanted: dict[str, str | None] = dict(kept(given))
-    return replace(_change(home, name, wanted, dry_run=dry_run, validate=validate), warnings=warnings)
+    return replace(change_configs(home, name, wanted, dry_run=dry_run, validate=validate), warnings=warnings)
 
 
 def delete_configs(home: Home, name: str, keys: Sequence[str], *, dry_run: bool) -> ConfigUpdate:
     """Takes back to their defaults; raises as update_configs."""
-    return _change(home, name, dict.fromkeys(keys), dry_run=dry_run, validate=False)
+    return change_configs(home, name, dict.fromkeys(keys), dry_run=dry_run, validate=False)
 
 
 def set_config(home: Home, name: str, key: str, value: str) -> ConfigUpdate:
-    return _change(home, name, {key: value}, dry_run=False, validate=False)
+    return change_configs(home, name, {key: value}, dry_run=False, validate=False)
 
 
-def _change(home: Home, name: str, wanted: Mapping[str, str | None], *, dry_run: bool, validate: bool) -> ConfigUpdate:
+def change_configs(
+    home: Home, name: str, wanted: Mapping[str, str | None], *, dry_run: bool, validate: bool
+) -> ConfigUpdate:
+    """`wanted` is key to value, None: the default. Raises as update_configs."""
     store = LinkStore(home)
     link = store.get(name)
     changes = changed_configs(link.configs, wanted)

@@ -3,8 +3,9 @@
 Many are made with few requests; one that fails never stops the others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from kmirror.admin.cluster import ClusterAdmin
@@ -14,7 +15,6 @@ from kmirror.model.each import split
 from kmirror.model.link import Link, name_fault
 from kmirror.model.mirror import Mirror
 from kmirror.model.naming import NamingError, source_of
-from kmirror.ops.config_text import parse_config
 from kmirror.process.control import nudge
 from kmirror.process.detached import running, start_runner
 from kmirror.state.links import LinkStore
@@ -24,6 +24,7 @@ from kmirror.tasks.mirror_making import check_record, make_mirrors
 from kmirror.tasks.mirror_plan import MirrorPlan, plan_mirrors
 from kmirror.wire.reach import check_reachable
 
+_NO_CONFIGS: Final[Mapping[str, str]] = MappingProxyType({})
 _AT_ONCE: Final = 200
 """Topics that are made before they are recorded: what an interruption could leave behind."""
 
@@ -50,25 +51,22 @@ class MirrorsCreated:
 def create_mirrors(
     home: Home,
     link: str,
-    topics: Sequence[str],
+    topics: Mapping[str, str | None],
     *,
-    source_topic: str | None = None,
     replication_factor: int | None = None,
-    config: Sequence[str] = (),
+    configs: Mapping[str, str] = _NO_CONFIGS,
     start: bool = True,
     foreground: bool = False,
     dry_run: bool = False,
 ) -> MirrorsCreated:
     """Raises UsageError, NotFound, Unreachable for what is wrong with all; what is wrong with one is in its outcome.
 
-    `source_topic` is that of the one topic, where its mirror is named otherwise. `foreground`: the caller is going to
-    run the link itself, so no other process may. `dry_run` asks both clusters, and changes nothing.
+    `topics` has for each mirror the name of its source topic, None: the usual one. `configs` are of the mirror topics.
+    `foreground`: the caller is going to run the link itself, so no other process may. `dry_run` asks both clusters, and
+    changes nothing.
     """
-    if source_topic is not None and len(topics) != 1:
-        raise UsageError("`--source-topic` is for one mirror", hint="Create the mirrors one by one.")
-    chosen = parse_config(config)
     found = LinkStore(home).get(link)
-    sources, outcomes = _named(found, topics, source_topic)
+    sources, outcomes = _named(found, topics)
     if foreground and (busy := running(home, link)):
         raise LinkBusy(
             f'link "{link}" is already running on this machine (pid {busy.pid})',
@@ -80,7 +78,7 @@ def create_mirrors(
         assert clusters
         part = {topic: sources[topic] for topic in left[begin : begin + _AT_ONCE]}
         plans, refused = split(
-            plan_mirrors(found, *clusters, part, replication_factor=replication_factor, chosen=chosen)
+            plan_mirrors(found, *clusters, part, replication_factor=replication_factor, chosen=configs)
         )
         outcomes |= {topic: MirrorOutcome(topic, part[topic], error=e) for topic, e in refused.items()}
         outcomes |= _tried(clusters[1], plans) if dry_run else _made(home, found, clusters[1], plans)
@@ -90,12 +88,10 @@ def create_mirrors(
     return _set_going(home, link, in_order, start=start)
 
 
-def _named(
-    link: Link, topics: Sequence[str], source_topic: str | None
-) -> tuple[dict[str, str], dict[str, MirrorOutcome]]:
+def _named(link: Link, topics: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, MirrorOutcome]]:
     """The source topic of each mirror; and the outcomes of those that may not be, which no cluster has to be asked."""
     sources, outcomes = {}, {}
-    for topic in topics:
+    for topic, source_topic in topics.items():
         try:
             for name in (topic, source_topic or topic):
                 _check_name(name)
