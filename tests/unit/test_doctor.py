@@ -92,11 +92,7 @@ def test_mirrors_that_are_not_well_are_named_and_the_others_counted(home):
     link = a_link("east-west", *mirrors)
     store(home, link)
     found = list(check_mirrors(see(home, link)))
-    assert results(found) == [
-        ("mirror", "failed", "fail"),
-        ("mirror", "pending", "warn"),
-        ("mirror", "the others", "ok"),
-    ]
+    assert results(found) == [("failed", "fail"), ("pending", "warn"), ("the others", "ok")]
     assert "partition 0 offset 5: somebody" in found[0].message
     assert "no runner" in found[1].message
 
