@@ -114,8 +114,8 @@ def test_acls_follow_and_only_what_was_created_is_deleted(link: TestLink, topic_
     await_acls(link, everybody, {deny, write, wide, *stays})
     assert task(link, "AclSync")["errors"] == []
     log = (link.kmirror.runtime(link.name) / "kmirror.log").read_text()
-    assert f"AclSync: ACL: (none) -> {write}" in log
-    assert f"AclSync: ACL: {read} -> (none)" in log
+    assert f'changed task=AclSync what=ACL old=(none) new="{write}"' in log
+    assert f'changed task=AclSync what=ACL old="{read}" new=(none)' in log
 
 
 def test_a_promote_tells_why_its_last_sync_is_refused_and_goes_on_once_it_is_not(

@@ -72,13 +72,9 @@ def test_settings_change_under_way_without_a_restart_or_a_difference(link, topic
     for size in (20_000, 10_000):
         fill(link, topic_name, 500)
         update(link, f"replica.fetch.max.bytes={size}", "metadata.max.age.ms=400")
-        eventually(
-            lambda size=size: (
-                f"replica.fetch.max.bytes: {'(default)' if size == 20_000 else 20_000} -> {size}" in full_log(link)
-            ),
-            20,
-            link.log,
-        )
+        old = "(default)" if size == 20_000 else 20_000
+        change = f"key=replica.fetch.max.bytes old={old} new={size}"
+        eventually(lambda change=change: change in full_log(link), 20, link.log)
     fill(link, topic_name, 500)
     link.await_caught_up(topic_name)
 

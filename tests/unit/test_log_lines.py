@@ -134,6 +134,15 @@ def test_repeats_are_counted():
     assert not repeats._windows.keys() - {next(iter(repeats._windows))}
 
 
+def test_changes_are_all_written():
+    """A task that changes a hundred topics in a second: each has its line, with what was there before."""
+    repeats = Repeats(lambda _: None, Clock())
+    changes = [
+        record("changed", task="TopicConfigsSync", what=f"t{n} retention.ms", old="1", new="2") for n in range(99)
+    ]
+    assert all(repeats.filter(change) for change in changes)
+
+
 def test_older_lines_are_told_apart_by_what_comes_first():
     repeats = Repeats(lambda _: None, Clock())
     held = [repeats.filter(record("%s: %s", args=(name, n))) for n in range(7) for name in ("a", "b")]

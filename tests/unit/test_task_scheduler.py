@@ -110,7 +110,11 @@ def test_what_a_run_raises_is_told_and_tried_again(env, caplog):
 
     with caplog.at_level(logging.INFO, "kmirror"):
         asyncio.run(check())
-    assert [r.message for r in caplog.records] == ["a: POLICY_VIOLATION_ERROR: no", "a: works again"]
+    told = [(r.message, r.facts) for r in caplog.records]
+    assert told == [
+        ("task failed", {"task": "a", "code": "POLICY_VIOLATION_ERROR", "error": "no"}),
+        ("task works again", {"task": "a"}),
+    ]
 
 
 def test_failures_make_it_run_less_often():
@@ -207,7 +211,8 @@ def test_changes_and_problems_of_a_run(env, caplog):
     assert (status.changes, status.counts, status.state) == (1, {"topics": 7}, TaskState.IN_ERROR)
     assert len(status.errors) == MOST_ERRORS + 1
     assert status.errors[-1] == TaskError("SUPPRESSED_ERRORS", "and 3 more")
-    assert 'a: topic "orders" retention.ms: (none) -> 5' in caplog.text
+    facts = next(r.facts for r in caplog.records if r.message == "changed")
+    assert facts == {"task": "a", "what": 'topic "orders" retention.ms', "old": "(none)", "new": "5"}
 
 
 @pytest.mark.parametrize("error", [ClusterError("no", code="X"), ZeroDivisionError("oh")])

@@ -9,8 +9,11 @@ from typing import Any, Final
 
 _FIRST: Final = 5
 _WINDOW_S: Final = 60.0
-_IDENTITY: Final = ("topic", "cluster", "broker", "purpose", "code", "task", "key")
-"""The facts by which two events of one kind differ; the others (partition, offset, error) only vary."""
+_IDENTITY: Final = ("topic", "cluster", "broker", "purpose", "code", "task", "key", "what", "old", "new")
+"""The facts by which two events of one kind differ; the others (partition, offset, error) only vary.
+
+Changes, which have an old and a new value, are so all written: they are what somebody looks for later.
+"""
 
 
 @dataclass(slots=True)

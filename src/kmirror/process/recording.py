@@ -1,23 +1,24 @@
 """The engine's wishes carried out: links.toml and the destination's topics change, in threads beside the event loop."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from kmirror.engine.copy import now_ms
+from kmirror.log import events
 from kmirror.model.each import Each, split
 from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState, after
 from kmirror.process.together import Together
+from kmirror.tasks.growth import NAME as GROWTH
 from kmirror.tasks.growth import PartitionGrowth
 from kmirror.tasks.scheduler import TaskScheduler
 from kmirror.tasks.task import TaskEnv
 from kmirror.tasks.threads import in_thread
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _ENDINGS_AT_ONCE: Final = 16  # each has a thread, and asks the clusters
 
@@ -100,7 +101,8 @@ class LinkRecorder:
         link = self._store.get(self._link)
         grow_topic(link.destination_bootstrap, topic, partitions)
         self._store.change_mirror(self._link, topic, lambda found: replace(found, partitions=partitions))
-        log.info("PartitionGrowth: %s: %d partitions -> %d", topic, link.mirrors[topic].partitions, partitions)
+        old = link.mirrors[topic].partitions
+        log.info("changed", task=GROWTH, what=f'topic "{topic}" partitions', old=old, new=partitions)
 
     async def _change(self, topic: str, edit: Callable[[Mirror], Mirror]) -> None:
         await self._changed.do(topic, edit)

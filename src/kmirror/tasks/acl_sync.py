@@ -1,12 +1,12 @@
 """AclSync: ACLs that the filters choose follow the source's. What kmirror did not create it never deletes."""
 
-import logging
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from kmirror.errors import KmirrorError
+from kmirror.log import events
 from kmirror.model.acls import Acl, AclPlan, plan_acls, wanted_acls
 from kmirror.model.filters import AclFilter, parse_acl_filters
 from kmirror.model.settings import is_on, seconds_of, value_of
@@ -17,7 +17,7 @@ from kmirror.tasks.task import Task, TaskRun
 if TYPE_CHECKING:
     from kmirror.admin.acls import AclAdmin
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 
 class AclSync(Task):
@@ -74,7 +74,7 @@ class AclSync(Task):
     def _tell_held(self, held: tuple[Acl, ...]) -> None:
         for acl in held:
             if acl not in self._held:
-                log.info("%s: held back while it covers a mirror: %s", self.name, acl)
+                log.info("held back while it covers a mirror", task=self.name, acl=str(acl))
         self._held = held
 
 

@@ -1,6 +1,5 @@
 """ConsumerOffsetSync: consumer groups find at the destination what they have committed at the source."""
 
-import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -10,6 +9,7 @@ from typing import ClassVar, Final
 
 from kmirror.engine.copy import now_ms
 from kmirror.errors import KmirrorError
+from kmirror.log import events
 from kmirror.model.filters import GROUP_FILTERS, parse_filters
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
@@ -19,7 +19,7 @@ from kmirror.state.group_offsets import KnownGroups, read_groups, write_groups
 from kmirror.tasks.offset_round import AtSource, Move, Round, commit_round, last_seen, read_source, without
 from kmirror.tasks.task import Task, TaskRun
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _LOGGED: Final = 50
 """Groups of a round that the log names; `kmirror mirror groups` has them all."""
@@ -113,7 +113,7 @@ class ConsumerOffsetSync(Task):
         try:
             write_groups(run.env.files, self._known)
         except OSError as e:
-            log.warning("cannot write groups.json: %s", e)
+            log.warning("cannot write groups.json", error=str(e))
         _tell(run, result.moves)
         run.counts.update(groups=result.groups, commits=len(result.moves), groups_in_use=len(result.busy))
         return result
@@ -141,7 +141,7 @@ def _tell(run: TaskRun, moves: Iterable[Move]) -> None:
         run.changed(f'group "{group}"', old, new)
     if len(by_group) > _LOGGED:
         run.changes += len(by_group) - _LOGGED
-        log.info("%s: and %d more groups", run.name, len(by_group) - _LOGGED)
+        log.info("changed more groups", task=run.name, groups=len(by_group) - _LOGGED)
 
 
 def _texts(move: Move) -> tuple[str, str]:

@@ -1,21 +1,20 @@
 """Runs the tasks of a link: each in a loop and a thread of its own, at its period, with back-off while it fails."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 from typing import Final
 
 from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.copy import now_ms
 from kmirror.errors import ClusterError, KmirrorError, Unreachable
+from kmirror.log import events
 from kmirror.model.link import Link
 from kmirror.model.tasks import TaskError, TaskState, TaskStatus
 from kmirror.tasks.task import Task, TaskEnv, TaskRun, code_of
 from kmirror.tasks.threads import in_thread
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _FIRST_S: Final = 1.0  # after the start of the runner: the copying goes first
 _NOT_READY_S: Final = 0.5
@@ -67,7 +66,7 @@ class TaskScheduler:
             except KmirrorError as e:
                 raise ClusterError(f"last {task.name}: {e.message}", hint=e.hint, code=code_of(e)) from e
             except Exception as e:
-                log.exception("last %s of %s", task.name, topic)
+                log.exception("last run of a task ended by a fault of kmirror", task=task.name, topic=topic)
                 raise ClusterError(f"last {task.name}: {type(e).__name__}: {e}") from e
             if run.errors:
                 raise ClusterError(f"last {task.name}: {run.errors[0].error_message}", code=run.errors[0].error_code)
@@ -91,9 +90,15 @@ class TaskScheduler:
             except KmirrorError as e:
                 run.failed(e)
             except Exception:
-                log.exception("%s at the end of mirror %s", task.name, topic)
+                log.exception("task ended by a fault of kmirror", task=task.name, topic=topic)
             for error in run.told:
-                log.warning("%s at the end of mirror %s: %s: %s", task.name, topic, *astuple(error))
+                log.warning(
+                    "task failed at the end of a mirror",
+                    task=task.name,
+                    topic=topic,
+                    code=error.error_code,
+                    error=error.error_message,
+                )
 
 
 class _TaskLoop:
@@ -174,7 +179,7 @@ class _TaskLoop:
         if isinstance(fault, KmirrorError):
             errors = (TaskError(code_of(fault), fault.message), *errors)
         elif fault is not None:
-            log.error("%s: ended by a fault of kmirror", self.name, exc_info=fault)
+            log.error("task ended by a fault of kmirror", task=self.name, exc_info=fault)
             errors = (TaskError("INTERNAL_ERROR", f"{type(fault).__name__}: {fault}"), *errors)
         self._in_a_row = self._in_a_row + 1 if fault is not None else 0
         if errors:
@@ -183,9 +188,9 @@ class _TaskLoop:
             self._last_success_ms = now_ms()
         for error in errors:
             if error not in self._errors:  # once, not at every run
-                log.warning("%s: %s: %s", self.name, error.error_code, error.error_message)
+                log.warning("task failed", task=self.name, code=error.error_code, error=error.error_message)
         if self._errors and not errors:
-            log.info("%s: works again", self.name)
+            log.info("task works again", task=self.name)
         self._errors = errors
 
     def status(self) -> TaskStatus:

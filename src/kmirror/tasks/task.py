@@ -1,6 +1,5 @@
 """What a task is, and what it is given: a module for each, with a pure part that decides and a thin one that acts."""
 
-import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from kmirror.errors import KmirrorError, NotFound
+from kmirror.log import events
 from kmirror.model.link import Link
 from kmirror.model.tasks import TaskError
 from kmirror.state.links import LinkStore
@@ -16,7 +16,7 @@ from kmirror.state.runtime import RunFiles
 if TYPE_CHECKING:
     from kmirror.admin.cluster import ClusterAdmin
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 MOST_ERRORS: Final = 20
 """Of one run that are told one by one."""
@@ -87,7 +87,7 @@ class TaskRun:
 
     def noted(self, what: str, old: object, new: object) -> None:
         """Tells of a change that is not at the destination yet: of what is recorded."""
-        log.info("%s: %s: %s -> %s", self.name, what, _shown(old), _shown(new))
+        log.info("changed", task=self.name, what=what, old=_shown(old), new=_shown(new))
 
     def problem(self, code: str, message: str) -> None:
         """Something of this run could not be done; the rest goes on, and the task is IN_ERROR."""
