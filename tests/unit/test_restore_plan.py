@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from kmirror.admin.cluster import Origin, TopicConfig
 from kmirror.errors import Conflict
 from kmirror.model.states import MirrorState
-from kmirror.ops.mirror_restore import kept_configs
 from kmirror.ops.restore_plan import PartitionCut, can_be_adopted, check_alone, cuts_of
+from kmirror.ops.restore_topic import kept_configs
 from kmirror.ops.verify_plan import Facts, Selection, plan_topic
 from support.recorded import a_link, a_mirror
 

@@ -14,7 +14,7 @@ from kmirror.cli.output import Format, note, print_rows, say
 from kmirror.errors import KmirrorError
 
 if TYPE_CHECKING:  # ops stay unimported until a verb runs
-    from kmirror.ops.mirror_restore import Planned, Restored
+    from kmirror.ops.restore_topic import Planned, Restored
     from kmirror.ops.reverse_link import ReverseLink
 
 _COLUMNS: Final = ("mirror_topic_name", "error_message", "error_code", "messages_truncated")
