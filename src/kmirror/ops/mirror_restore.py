@@ -20,11 +20,7 @@ from kmirror.ops.mirror_change import known_mirror
 from kmirror.ops.restore_groups import refuse_readers
 from kmirror.ops.restore_plan import check_alone, plan_restore
 from kmirror.ops.restore_topic import PENDING, OneRestoration, Planned, Restored
-from kmirror.ops.reverse_link import (
-    ReverseLink,
-    check_free,
-    reverse_link,
-)
+from kmirror.ops.reverse_link import ReverseLink, check_free, reverse_link
 from kmirror.state.links import LinkStore
 from kmirror.state.lock import exclusive
 from kmirror.state.paths import Home

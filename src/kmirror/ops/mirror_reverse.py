@@ -21,10 +21,7 @@ from kmirror.ops.mirror_change import known_mirror
 from kmirror.ops.mirror_ends import log_ends, rows, stable_ends
 from kmirror.ops.mirror_rows import error_text
 from kmirror.ops.mirror_stop import ensure_runner
-from kmirror.ops.reverse_link import (
-    ReverseLink,
-    reverse_link,
-)
+from kmirror.ops.reverse_link import ReverseLink, reverse_link
 from kmirror.ops.reverse_swap import Swap, check_reversible
 from kmirror.ops.verb_rows import TopicOutcome, failed
 from kmirror.process.control import observe

@@ -23,11 +23,7 @@ from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 from kmirror.ops.clock import now_ms
 from kmirror.ops.restore_groups import give_back, offsets_to_keep
 from kmirror.ops.restore_plan import RestorePlan, refuse_open_transaction
-from kmirror.ops.reverse_link import (
-    other_direction,
-    record_new,
-    record_started,
-)
+from kmirror.ops.reverse_link import other_direction, record_new, record_started
 from kmirror.state.links import LinkStore
 from kmirror.state.records_file import RecordsFile, write_records_file
 

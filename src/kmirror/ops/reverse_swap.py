@@ -15,13 +15,7 @@ from kmirror.model.states import Event, MirrorState
 from kmirror.ops.clock import now_ms
 from kmirror.ops.mirror_change import known_mirror, refuse
 from kmirror.ops.mirror_ends import log_ends, rows
-from kmirror.ops.reverse_link import (
-    ReverseLink,
-    check_free,
-    other_direction,
-    record_new,
-    record_started,
-)
+from kmirror.ops.reverse_link import ReverseLink, check_free, other_direction, record_new, record_started
 from kmirror.ops.verb_rows import TopicOutcome, failed
 from kmirror.process.control import nudge
 from kmirror.state.links import LinkStore
