@@ -44,7 +44,7 @@ def test_there_and_back_under_live_traffic(link, topic_name):
         assert link.status(topic_name) == "ACTIVE"
     sent = traffic.acked
     with GroupConsumer(east, topic_name, topic_name) as one, GroupConsumer(west, topic_name, topic_name) as other:
-        assert len(one.read(sent)) == len(other.read(sent))
+        seen = [consumer.read(sent) for consumer in (one, other)]
         rows = link.verb("reverse-and-start", topic_name)
         assert [row["mirror_status"] for row in rows] == ["STOPPED"] * 3
         assert sum(row["last_source_fetch_offset"] for row in rows) == sent
@@ -63,9 +63,9 @@ def test_there_and_back_under_live_traffic(link, topic_name):
             link.await_beyond(topic_name, ends(west, topic_name))
         sent += traffic.acked
         assert link.assert_exact(topic_name) == sent
-        for consumer in (one, other):
-            consumer.read(sent - len(consumer.read_all))
-        places = [sorted((m.partition(), m.offset(), m.value()) for m in c.read_all) for c in (one, other)]
+        for consumer, messages in zip((one, other), seen, strict=True):
+            messages += consumer.read(sent - len(messages))
+    places = [sorted((m.partition(), m.offset(), m.value()) for m in messages) for messages in seen]
     assert places[0] == places[1]
     assert len({place[:2] for place in places[0]}) == sent
 
