@@ -64,7 +64,7 @@ def test_there_and_back_under_live_traffic(link, topic_name):
         sent += traffic.acked
         assert link.assert_exact(topic_name) == sent
         for consumer, messages in zip((one, other), seen, strict=True):
-            messages += consumer.read(sent - len(messages))
+            messages.extend(consumer.read(sent - len(messages)))
     places = [sorted((m.partition(), m.offset(), m.value()) for m in messages) for messages in seen]
     assert places[0] == places[1]
     assert len({place[:2] for place in places[0]}) == sent
