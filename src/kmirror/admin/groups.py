@@ -47,17 +47,22 @@ class GroupAdmin:
         self._cluster = cluster
         self._client = cluster.client
 
-    def groups(self) -> dict[str, bool]:
+    def groups(self, *, whole: bool = False) -> dict[str, bool]:
         """Every group that this principal may see; True: it has members.
 
-        A broker that does not answer hides no group for long: its groups move to another one.
+        A broker that does not answer hides no group for long: its groups move to another one. With `whole` it is an
+        error all the same: for those who must not miss one.
         """
+        deadline = time.monotonic() + self._cluster.timeout_s
 
         def ask(left_s: float) -> dict[str, ConsumerGroupState]:
-            found = self._client.list_consumer_groups(request_timeout=left_s).result()
-            if found.errors and not found.valid:
-                raise found.errors[0]
-            return {group.group_id: group.state for group in found.valid}
+            while True:
+                found = self._client.list_consumer_groups(request_timeout=left_s).result()
+                if not found.errors or (found.valid and not whole):
+                    return {group.group_id: group.state for group in found.valid}
+                if found.errors[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+                    raise KafkaException(found.errors[0])
+                time.sleep(_RETRY_S)
 
         states = self._cluster.call("list the consumer groups", ask)
         # Kafka before 2.6 tells no state, and librdkafka does not know KIP-848's own: those are asked for one by one.
