@@ -135,11 +135,11 @@ def _say_plan(item: "Planned") -> None:
         say(f'Topic "{item.source_topic}": its records are saved in "{item.saved}"; the copy is still to be made.')
         return
     if plan.adopt:
-        say(f'Topic "{item.source_topic}" holds nothing that "{item.topic}" does not: it goes on as it is.')
+        say(f'Source topic "{item.source_topic}" has nothing that its mirror does not have: it goes on as it is.')
     else:
         older = f", and {sum(plan.older):,} older than what it has" if any(plan.older) else ""
         say(
-            f'Topic "{item.source_topic}" holds {sum(plan.later):,} records that "{item.topic}" does not have{older}: '
+            f'Source topic "{item.source_topic}" has {sum(plan.later):,} records that its mirror does not have{older}: '
             "they are saved to a file, then it is deleted and copied anew."
         )
     if plan.recopy_bytes < 0:

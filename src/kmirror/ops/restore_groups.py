@@ -1,21 +1,20 @@
 """Consumer groups of a topic that is made anew: with the topic go the offsets that they have committed for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.groups import GroupAdmin
 from kmirror.errors import Conflict
-from kmirror.model.group_offsets import Committed
+from kmirror.model.group_offsets import Committed, Place
 from kmirror.model.mirror import GroupOffsets
 
 
 def refuse_readers(cluster: ClusterAdmin, topic: str) -> None:
     """Raises Conflict where a group with members reads the topic."""
     groups = GroupAdmin(cluster)
-    busy = [group for group, has_members in groups.groups().items() if has_members]
-    reading = sorted(
-        group for group, found in groups.committed(busy).found.items() if any(t == topic for t, _ in found)
-    )
+    busy = [group for group, has_members in groups.groups(whole=True).items() if has_members]
+    found = _committed(groups, busy)
+    reading = sorted(group for group, places in found.items() if any(name == topic for name, _ in places))
     if reading:
         raise Conflict(
             f'consumer groups read topic "{topic}" at the source: {", ".join(reading)}',
@@ -31,16 +30,24 @@ def offsets_to_keep(cluster: ClusterAdmin, topic: str, cut_at: Sequence[int]) ->
     refuse_readers(cluster, topic)
     groups = GroupAdmin(cluster)
     kept: dict[str, dict[int, int]] = {}
-    for group, found in groups.committed(groups.groups()).found.items():
+    for group, found in _committed(groups, groups.groups(whole=True)).items():
         own = {number: committed.offset for (name, number), committed in found.items() if name == topic}
         if own:
             kept[group] = {n: min(offset, cut_at[n]) if n < len(cut_at) else 0 for n, offset in own.items()}
     return kept
 
 
+def _committed(groups: GroupAdmin, names: Iterable[str]) -> Mapping[str, Mapping[Place, Committed]]:
+    """Raises what a group was refused with: one that can't be asked may read the topic too."""
+    answers = groups.committed(names)
+    for error in answers.refused.values():
+        raise error
+    return answers.found
+
+
 def give_back(cluster: ClusterAdmin, topic: str, offsets: GroupOffsets, partitions: int) -> tuple[str, ...]:
     """Commits them; sentences about groups that did not get theirs."""
-    wanted: Mapping[str, Mapping[tuple[str, int], Committed]] = {
+    wanted: Mapping[str, Mapping[Place, Committed]] = {
         group: {(topic, number): Committed(offset) for number, offset in own.items() if number < partitions}
         for group, own in offsets.items()
     }
