@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kmirror.admin.cluster import ClusterAdmin, TopicConfig
 from kmirror.admin.mirror_configs import OVERRIDDEN, MirrorConfigs, mirror_configs
-from kmirror.model.topic_configs import ALWAYS
+from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
 
 def adoption_configs(source: Mapping[str, TopicConfig], own: Mapping[str, TopicConfig]) -> MirrorConfigs:
@@ -26,3 +26,12 @@ def adopt_topic(source: ClusterAdmin, source_topic: str, destination: ClusterAdm
     plan = adoption_configs(source.topic_configs(source_topic), destination.topic_configs(topic))
     destination.alter_topic(topic, plan.configs)
     return plan.held_back
+
+
+def kept_configs(own: Mapping[str, TopicConfig], source: Mapping[str, TopicConfig]) -> dict[str, str]:
+    """What an old source keeps of its own as a mirror: all that one may choose, where the new source has it otherwise.
+
+    So a shorter retention at the new source does not become that of the old one.
+    """
+    keys = (OPTIONAL - OVERRIDDEN) & own.keys() & source.keys()
+    return {key: own[key].value for key in sorted(keys) if own[key].value != source[key].value}

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from kmirror.admin.adoption import adopt_topic
+from kmirror.admin.adoption import adopt_topic, kept_configs
 from kmirror.admin.cluster import ClusterAdmin, Origin, TopicConfig, TopicInfo
-from kmirror.admin.mirror_configs import FIXED, OVERRIDDEN, mirror_configs
+from kmirror.admin.mirror_configs import FIXED, mirror_configs
 from kmirror.admin.mirror_topic import NewMirrorTopic, check_replication, create_mirror_topics
 from kmirror.admin.verify import Reader
 from kmirror.engine.alignment import fill_heads
@@ -19,7 +19,6 @@ from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, Restore
 from kmirror.model.saved_records import SavedHeader, SavedRecord
 from kmirror.model.states import Event, MirrorState
-from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 from kmirror.ops.clock import now_ms
 from kmirror.ops.restore_groups import give_back, offsets_to_keep
 from kmirror.ops.restore_plan import RestorePlan, refuse_open_transaction
@@ -109,7 +108,15 @@ class OneRestoration:
         if ends != tuple(cut.cut_at for cut in plan.cuts):
             raise Conflict(f'topic "{self._topic}" was written to meanwhile', hint="Stop its producers; run it again.")
         starts = self._old.log_starts(self._topic, count)
-        ready = replace(new, held_back=held_back, start_offsets=starts, adopted_ends=ends, restore=None)
+        assert new.restore
+        ready = replace(
+            new,
+            held_back=held_back,
+            chosen=new.restore.configs,
+            start_offsets=starts,
+            adopted_ends=ends,
+            restore=None,
+        )
         self._start(ready)
 
     # --- what only the old source has
@@ -214,6 +221,7 @@ class OneRestoration:
             destination_topic_id=made.topic_id,
             partitions=info.partitions,
             start_offsets=starts,
+            chosen=restore.configs,
             held_back=plan.held_back,
             restore=None,
         )
@@ -247,16 +255,3 @@ class OneRestoration:
 
     def _start(self, ready: Mirror) -> None:
         record_started(self._store, (self._link.name, self._mirror.topic), self._reverse, ready, Event.START)
-
-
-def kept_configs(own: Mapping[str, TopicConfig], source: Mapping[str, TopicConfig]) -> dict[str, str]:
-    """What the topic that is made anew has of its own: all that a mirror may choose, where the source has it otherwise.
-
-    So a shorter retention at the new source does not become that of the old one.
-    """
-    keys = (OPTIONAL - ALWAYS - OVERRIDDEN) & own.keys()
-    return {
-        key: own[key].value
-        for key in sorted(keys)
-        if own[key].origin is Origin.TOPIC or (key in source and own[key].value != source[key].value)
-    }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from kmirror.admin.adoption import adopt_topic
+from kmirror.admin.adoption import adopt_topic, kept_configs
 from kmirror.admin.cluster import ClusterAdmin, TopicInfo
 from kmirror.errors import Conflict, KmirrorError, NotFound, NotReached
 from kmirror.model.each import the_only
@@ -158,10 +158,12 @@ class Swap:
         primary = ClusterAdmin(link.destination_bootstrap, "destination")
         _same_topic(primary, mirror.topic, mirror.destination_topic_id, "destination")
         assert self._source
+        own = self._source.topic_configs(mirror.source_topic)
+        kept = kept_configs(own, primary.topic_configs(mirror.topic))
         held_back = adopt_topic(primary, mirror.topic, self._source, mirror.source_topic)
         starts = self._source.log_starts(mirror.source_topic, len(mirror.end_offsets))
         self._check_untouched(link, mirror)
-        new = replace(new, held_back=held_back, start_offsets=starts)
+        new = replace(new, held_back=held_back, chosen=kept, start_offsets=starts)
         record_started(self._store, (self._link, self._topic), self._reverse, new, self._event)
         self.outcome = TopicOutcome(self._topic, rows(mirror, mirror.end_offsets, mirror.end_offsets, mirror.state))
 
