@@ -14,8 +14,7 @@ if [ -z "$topics" ]; then
     exit 1
 fi
 
+kmirror mirror promote --all --link "$link" --timeout "$timeout"
 # shellcheck disable=SC2086 # one word a topic
-kmirror mirror promote $topics --link "$link" --timeout "$timeout"
-# shellcheck disable=SC2086
 kmirror mirror verify $topics --link "$link"
 kmirror mirror list --link "$link"

@@ -10,7 +10,8 @@ HEAD = """\
 A link's configurations are `key=value` pairs, with Cluster Linking's own names where it has them. They are given to
 `kmirror link create --config`: as a comma list, or as a file with one pair a line (blank lines and those that begin
 with `#` are skipped; a backslash at the end joins a line with the next). Flags win over `--config`. An unknown key, and
-a value that a key may not hold, are refused.
+a value that a key may not hold, are refused. `kmirror link configuration list`, `update` and `delete-key` show and
+change them later, and a runner at work takes the change.
 
 *Changes*: `yes` where the key of a link may be changed later, `no` where it stays as the link was made.
 `kmirror link configuration list LINK` shows them all, `update LINK --config ..` changes those that are given, and

@@ -63,7 +63,8 @@ def test_a_drill_leaves_the_mirror_in_use_alone(link, topics):
 
 def test_a_drill_that_does_not_fill_is_no_success(link, topics):
     run(link, "failover-drill.sh", LINK, "no-such-topic", code=1)
-    link.kmirror.environment["SECONDS_TO_FILL"] = "0"
+    link.kmirror.run("link", "pause", LINK)
+    link.kmirror.environment["SECONDS_TO_FILL"] = "2"
 
     said = run(link, "failover-drill.sh", LINK, topics[0], code=4).stderr
 
@@ -81,6 +82,15 @@ def test_lag_is_told_by_the_exit_code(link, topics):
 
     link.verb("pause", topics[1])
     assert f"nightly-lag: {topics[1]} is PAUSED" in run(link, "nightly-lag.sh", LINK, "60s", code=1).stderr
+
+
+def test_each_topic_of_a_prefix(link, topics, topic_name):
+    run(link, "mirror-prefix.sh", LINK, f"{topic_name}.")
+    assert sorted(row["mirror_topic_name"] for row in link.kmirror.json("mirror", "list")) == topics
+
+    run(link, "mirror-prefix.sh", LINK, f"{topic_name}.")
+    for topic in topics:
+        link.assert_exact(topic, at_least=100)
 
 
 def test_all_are_promoted_and_compared(link, topics):

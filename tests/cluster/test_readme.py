@@ -10,7 +10,7 @@ from kmirror.cli.app import EXIT_CODES
 from support.kmirror_cli import Kmirror
 from support.pages import README as PAGE
 from support.pages import ROOT, blocks, commands
-from support.terminal import Terminal, words
+from support.typed import Terminal, words
 from support.wait import eventually
 
 README = PAGE.read_text("utf-8")

@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 import yaml
 
-from kmirror.cli.app import app
+from support.command_words import parsed
 
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = (ROOT / "contrib" / "container" / "Containerfile").read_text("utf-8").replace("\\\n", " ")
@@ -18,14 +17,6 @@ CONTAINERS = [*POD["initContainers"], *POD["containers"]]
 
 def instructions(word):
     return [line.split(" ", 1)[1].strip() for line in CONTAINERFILE.splitlines() if line.startswith(f"{word} ")]
-
-
-def parsed(arguments):
-    """The command that these words start, and its parameters; raises as the program would refuse them."""
-    command, words = typer.main.get_command(app), list(arguments)
-    while hasattr(command, "commands"):
-        command = command.commands[words.pop(0)]
-    return command.name, command.make_context(command.name, words).params
 
 
 def test_images_have_short_names():

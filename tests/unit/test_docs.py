@@ -1,11 +1,13 @@
 """The documentation: its links lead somewhere, the site has every page, and what looks like a command is run."""
 
 import re
+import shlex
 
 import pytest
 import yaml
 
-from support.pages import DOCS, GENERATED, README, ROOT, RUN, blocks, pages
+from support.command_words import parsed
+from support.pages import DOCS, GENERATED, README, ROOT, RUN, blocks, commands, pages
 
 SHOWN = {"text", "ini", "toml", "yaml", "json", "properties"}
 """Languages of blocks that are looked at, not run."""
@@ -56,6 +58,15 @@ def test_blocks_are_run_by_a_test_or_are_no_commands(page):
             assert not words & NOT_IN_A_TEST, f"{page}: can't be run by a test, so show it as text:\n{block.text}"
         elif page.removeprefix("docs/") not in GENERATED:
             assert "kmirror" not in words, f"{page}: can be run by a test, so make it `sh` or `console`:\n{block.text}"
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_commands_are_those_of_the_program(page):
+    """Quick, and for every page; tests/cluster/test_docs.py runs them."""
+    run = [command for block in blocks(ALL[page]) if block.language in RUN for command, _ in commands(block)]
+    lines = [line for text in run for line in text.replace("\\\n", " ").splitlines() if line.startswith("kmirror ")]
+    for line in lines:
+        parsed(shlex.split(re.split(r" [|&;>]", line)[0])[1:])
 
 
 def test_pages_fetch_nothing_from_the_web():
