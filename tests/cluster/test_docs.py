@@ -13,8 +13,8 @@ import pytest
 from kmirror.sandbox import KafkaCluster
 from support.mirrors import admin
 from support.pages import RUN, blocks, commands, pages_to_run
-from support.typed import Terminal, words
 from support.traffic import Record, create_topic, produce
+from support.typed import Terminal, words
 from support.wait import eventually
 
 PAGES = pages_to_run()
