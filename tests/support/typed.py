@@ -14,9 +14,13 @@ from pathlib import Path
 from support.kmirror_cli import Kmirror
 
 
+_MEASURED = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\d[\d.,]*( ?(ms|s|min|h|d|[kM]?B/s|/s)\b)?")
+"""Escapes of the terminal, and numbers with their unit: a busy machine is late by seconds, not by milliseconds."""
+
+
 def words(text: str) -> set[str]:
-    """What a text says, apart from numbers and from how it is laid out."""
-    return set(re.findall(r"[A-Za-z][\w/.\"=-]*", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\d+", " ", text)))
+    """What a text says, apart from what was measured and from how it is laid out."""
+    return set(re.findall(r"[A-Za-z][\w/.\"=-]*", _MEASURED.sub(" ", text)))
 
 
 class Terminal:
