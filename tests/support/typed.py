@@ -13,7 +13,6 @@ from pathlib import Path
 
 from support.kmirror_cli import Kmirror
 
-
 _MEASURED = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\d[\d.,]*( ?(ms|s|min|h|d|[kM]?B/s|/s)\b)?")
 """Escapes of the terminal, and numbers with their unit: a busy machine is late by seconds, not by milliseconds."""
 
