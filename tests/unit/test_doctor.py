@@ -55,6 +55,14 @@ def test_others_are_kept_out(home):
     assert found.action == f"chmod go= {home.links_file}"
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o755, []), (0o777, ["mode 777 lets others in"])])
+def test_others_may_look_at_the_runtime_folder_and_not_write(mode, told, home):
+    store(home, a_link())
+    home.runtime.mkdir()
+    home.runtime.chmod(mode)
+    assert [f.message for f in worst(check_folders(home)).values()] == told
+
+
 def test_a_folder_that_may_not_be_written_fails(home, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert {f.result for f in check_folders(home) if f.check == "folder"} == {Verdict.FAIL}

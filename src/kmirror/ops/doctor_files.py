@@ -17,6 +17,10 @@ from kmirror.ops.task_view import list_tasks
 from kmirror.ops.transition_errors import reasons
 from kmirror.state.paths import Home
 
+_PRIVATE: Final = 0o077
+"""Of what may hold secrets."""
+_OURS: Final = 0o022
+"""Of the folder above those of the links, each of which is private: others may look, and change nothing."""
 _LITTLE_BYTES: Final = 1 << 30
 _TOO_LITTLE_BYTES: Final = 64 << 20
 """A runner's logs may take 60 MB (10 MB in each of six files)."""
@@ -24,18 +28,18 @@ _TOO_LITTLE_BYTES: Final = 64 << 20
 
 def check_folders(home: Home) -> Iterator[Finding]:
     """Where links.toml, and where logs, locks and the ledger are."""
-    for path in dict.fromkeys((home.config, home.runtime)):
-        yield from _folder(path)
+    for path, denied in ((home.config, _PRIVATE), (home.runtime, _OURS)):
+        yield from _folder(path, denied)
     if home.links_file.exists():
-        yield _mode(home.links_file)
+        yield _mode(home.links_file, _PRIVATE)
 
 
-def _folder(path: Path) -> Iterator[Finding]:
+def _folder(path: Path, denied: int) -> Iterator[Finding]:
     there = next(p for p in (path, *path.parents) if p.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         yield fail("folder", str(path), "this user may not write there", f"chown or chmod {there}, or set KMIRROR_HOME")
     elif path.exists():
-        yield _mode(path)
+        yield _mode(path, denied)
     else:
         yield ok("folder", str(path), "is made when it is needed")
     free = shutil.disk_usage(there).free
@@ -48,13 +52,18 @@ def _folder(path: Path) -> Iterator[Finding]:
         yield ok("disk", str(path), text)
 
 
-def _mode(path: Path) -> Finding:
-    """Secrets may stand in links.toml, and who may write to the socket may steer the runner."""
+def _mode(path: Path, denied: int) -> Finding:
+    """`denied` are the bits of the mode that may not be set."""
     found = path.stat()
     if found.st_uid != os.geteuid():
         return warn("folder", str(path), f"belongs to user {found.st_uid}", "run kmirror as that user")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        return warn("folder", str(path), f"mode {stat.S_IMODE(found.st_mode):o} lets others in", f"chmod go= {path}")
+    if stat.S_IMODE(found.st_mode) & denied:
+        return warn(
+            "folder",
+            str(path),
+            f"mode {stat.S_IMODE(found.st_mode):o} lets others in",
+            f"chmod {'go=' if denied == _PRIVATE else 'go-w'} {path}",
+        )
     return ok("folder", str(path), "is this user's alone")
 
 
