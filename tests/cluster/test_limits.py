@@ -83,7 +83,7 @@ def test_a_disk_that_is_full(link: TestLink, topic_name: str) -> None:
     link.assert_exact(topic_name, at_least=100)
     assert link.pid == pid
     link.stop()
-    assert f"link {link.name}: stopped" in link.log(), "so is the log"
+    assert "runner ends" in link.log(), "so is the log"
 
 
 def updated(status: Path) -> int:

@@ -242,7 +242,7 @@ def test_markers_of_a_killed_runner_that_arrive_while_the_next_one_starts(
         first.kill()
         first.wait()
         kmirror.start("link", "run", link.name)
-        eventually(lambda: "run token" in output_of(kmirror, 1), 30, "the next one has its token")
+        eventually(lambda: "run_token=" in output_of(kmirror, 1), 30, "the next one has its token")
 
     fault = proxied.proxy.arm(Fault(before=takeover, cut=False))
     gap(link, topic_name, count)
