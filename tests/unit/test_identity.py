@@ -78,6 +78,7 @@ def test_it_knows_since_when_nobody_else_can_have_held_the_link(coordinator: Coo
         await identity.renew()
         await identity.renew()
         assert (identity.run_token, identity.held_since) == (6, 5), "renewals of its own follow one another"
+        assert not identity.is_first
         coordinator.epoch += 1  # another run; or a request of ours whose answer was lost
         await identity.renew()
         assert (identity.run_token, identity.held_since) == (8, 8)
@@ -158,6 +159,7 @@ def test_only_the_first_run_of_a_link_need_not_wait(
             patch.setattr(module.asyncio, "sleep", sleep)
             await identity.renew()
             assert waited == ([module.TAKEOVER_S] if waits else [])
+            assert identity.is_first is not waits
             waited.clear()
             await identity.renew()
             assert waited == [module.TAKEOVER_S], "a renewal has an older token beside it"

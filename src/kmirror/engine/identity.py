@@ -23,8 +23,6 @@ DATA_EPOCH: Final = 0
 RENEW_S: Final = 24 * 3600.0
 """The coordinator forgets a transactional id that is idle for 7 days (transactional.id.expiration.ms)."""
 LEASE_S: Final = 0.2
-FIRST_TOKEN: Final = 0
-"""Of the first run of a link."""
 TAKEOVER_S: Final = 0.5
 """Longer than a lease: when it is over, no older run sends markers any more."""
 
@@ -50,6 +48,8 @@ class Identity:
         self.run_token: int | None = None
         self.held_since: int | None = None
         """The token since which no other run can have held the link: ours have followed one another without a gap."""
+        self.is_first = False
+        """There was no run of this link before that."""
 
     async def renew(self, token: int | None = None) -> bool:
         """Takes a new run token, unless `token` was renewed already; True when the producer id changed.
@@ -67,10 +67,11 @@ class Identity:
                 connection.close()  # the coordinator may have moved
                 raise
             changed = self.producer_id is not None and self.producer_id != producer_id
-            if not (first and new == 0):  # of two first runs at once the later one has to wait
+            first = first and new == 0  # of two first runs at once the later one has to wait
+            if not first:
                 await asyncio.sleep(TAKEOVER_S)
             if changed or self.run_token is None or new != self.run_token + 1:
-                self.held_since = new
+                self.held_since, self.is_first = new, first
             self.producer_id, self.run_token = producer_id, new
             log.info("link is held", producer_id=producer_id, run_token=new)
             return changed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.identity import FIRST_TOKEN, Identity
+from kmirror.engine.identity import Identity
 from kmirror.engine.steps import Step, Stop
 from kmirror.engine.tail import SourceView, compare_tail
 from kmirror.engine.transactions import Transactions
@@ -70,8 +70,8 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     if copy.marker_in_doubt is not None or copy.settle_first:
         await settle(copy, sides.destination)
         copy.sure_since = held_since
-    elif held_since == FIRST_TOKEN:
-        copy.sure_since = held_since  # there was no run before this one
+    elif sides.identity.is_first:
+        copy.sure_since = held_since
     copy.held_since = held_since
     node, connection = await _leader(sides.destination, topic, copy.topic_id, partition, "produce")
     producer_id = sides.identity.producer_id
