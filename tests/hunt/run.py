@@ -22,6 +22,7 @@ from hunt.traffic import SourceTraffic, make_topic
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
+from kmirror.model.topic_configs import ALWAYS
 from kmirror.ops.mirror_create import create_mirrors
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
@@ -154,6 +155,7 @@ class _Run:
             "gap.fill.mode": self.schedule.gap_fill_mode,
             "gap.fill.max": self.schedule.gap_fill_max,
             "replica.fetch.max.bytes": self.schedule.fetch_bytes,
+            "topic.config.sync.include": ",".join(sorted(ALWAYS)),  # the mirror's own cleaner rests
         }
         self.kmirror.run(
             *("link", "create", LINK),
