@@ -22,7 +22,6 @@ from hunt.traffic import SourceTraffic, make_topic
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
-from kmirror.model.topic_configs import ALWAYS
 from kmirror.ops.mirror_create import create_mirrors
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
@@ -31,10 +30,13 @@ from support import logs
 from support.kmirror_cli import Kmirror
 from support.logs import Isolation
 from support.mirrors import admin, ends, set_topic_config
+from support.traffic import DAY_MS
 from support.wait import eventually
 
 LINK = "hunt"
 CATCH_UP_S = 75.0
+RESTING = {"min.compaction.lag.ms": str(DAY_MS)}
+"""Of compacted mirrors, which keep it: only the source's cleaner is at work, so that the judge knows what is right."""
 
 
 @dataclass
@@ -155,7 +157,6 @@ class _Run:
             "gap.fill.mode": self.schedule.gap_fill_mode,
             "gap.fill.max": self.schedule.gap_fill_max,
             "replica.fetch.max.bytes": self.schedule.fetch_bytes,
-            "topic.config.sync.include": ",".join(sorted(ALWAYS)),  # the mirror's own cleaner rests
         }
         self.kmirror.run(
             *("link", "create", LINK),
@@ -167,13 +168,17 @@ class _Run:
             one.result()
         home = Home(self.kmirror.home, self.kmirror.home / "run")
         factor = min(3, self.stage.brokers)
-        created = create_mirrors(home, LINK, dict.fromkeys(self.names), replication_factor=factor, start=False)
-        faults = [outcome.error for outcome in created.outcomes if outcome.error]
-        if faults:
-            raise faults[0]
+        compacted = {name for name, plan in plans if plan.shape is Shape.COMPACTED}
+        for names, own in ((compacted, RESTING), (set(self.names) - compacted, {})):
+            created = create_mirrors(
+                home, LINK, dict.fromkeys(names), replication_factor=factor, configs=own, start=False
+            )
+            faults = [outcome.error for outcome in created.outcomes if outcome.error]
+            if faults:
+                raise faults[0]
         pool.shutdown()
         for name, plan in plans:
-            if plan.shape is Shape.COMPACTED:  # the mirror keeps the lag, so that its own cleaner rests
+            if plan.shape is Shape.COMPACTED:
                 set_topic_config(self.stage.source, name, "min.compaction.lag.ms", "0")
         self.runners.start()
         eventually(lambda: self.kmirror.runner_pid(LINK), 20, "the runner has its lock")
