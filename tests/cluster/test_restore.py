@@ -40,7 +40,9 @@ def numbered(word: str, count: int, partition: int = 0, key: bytes | None = b"k"
 
 def commit(cluster, group: str, topic: str, offset: int) -> None:
     consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": group})
-    consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+    place = TopicPartition(topic, 0, offset)
+    # The coordinator of a cluster's first group is still being loaded.
+    eventually(lambda: consumer.commit(offsets=[place], asynchronous=False), 30, "an offset is committed")
     consumer.close()
 
 
