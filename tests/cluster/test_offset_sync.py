@@ -10,8 +10,9 @@ import pytest
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.groups import GroupAdmin
-from kmirror.model.group_offsets import IN_USE, Committed, LogBounds
+from kmirror.model.group_offsets import IN_USE, Committed, LogBounds, PerGroup
 from kmirror.sandbox import KafkaCluster
+from kmirror.wire import groups as wire_groups
 from support.groups import GroupConsumer, Seen, committed, delete_group
 from support.kmirror_cli import Kmirror
 from support.mirror_maker import MirrorMaker
@@ -21,6 +22,19 @@ from support.transactions import transaction
 from support.wait import eventually
 
 TASK = "ConsumerOffsetSync"
+
+
+def test_committed_offsets_are_asked_of_old_brokers_too(
+    west: KafkaCluster, topic_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_topic(west.bootstrap_servers, topic_name, 2)
+    admin = GroupAdmin(ClusterAdmin(west.bootstrap_servers, "destination"))
+    wanted = {f"{n}-{topic_name}": {(topic_name, n % 2): Committed(n, "note")} for n in range(250)}
+    assert admin.commit(wanted).refused == {}
+    new = admin.committed(wanted)
+    monkeypatch.setattr(wire_groups, "_LATEST_FIND", 3)
+    monkeypatch.setattr(wire_groups, "_LATEST_FETCH", 7)
+    assert admin.committed(wanted) == new == PerGroup(wanted)
 
 
 def fill(cluster: KafkaCluster, topic: str, numbers: range, partitions: int = 2) -> None:

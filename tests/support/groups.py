@@ -56,6 +56,7 @@ class GroupConsumer:
             }
         )
         self._topic = topic
+        self._at_end: set[int] = set()
 
     def __enter__(self) -> Self:
         self._consumer.subscribe([self._topic])
@@ -77,28 +78,28 @@ class GroupConsumer:
     def read_rest(self, timeout: float = 40) -> list[Message]:
         """All from where the group is up to the ends of all partitions; at once where it is there."""
         got: list[Message] = []
-        at_end: set[int] = set()
         deadline = time.monotonic() + timeout
-        while not at_end or at_end != {place.partition for place in self._consumer.assignment()}:
+        while not self._at_end or self._at_end != {place.partition for place in self._consumer.assignment()}:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self._topic} was not read to its end within {timeout} s")
-            got += self._take(500, 0.2, at_end)
+            got += self._take(500, 0.2)
         return got
 
     def commit(self) -> None:
         """Commits what was read, and waits for it."""
         self._consumer.commit(asynchronous=False)
 
-    def _take(self, most: int, wait_s: float, at_end: set[int] | None = None) -> list[Message]:
+    def _take(self, most: int, wait_s: float) -> list[Message]:
         got = []
         for message in self._consumer.consume(most, timeout=wait_s):
             error = message.error()
             if error is None:
                 got.append(message)
+                self._at_end.discard(message.partition())
             elif error.code() != KafkaError._PARTITION_EOF:
                 raise KafkaException(error)
-            elif at_end is not None:
-                at_end.add(message.partition())
+            else:  # told once, until more comes
+                self._at_end.add(message.partition())
         return got
 
 

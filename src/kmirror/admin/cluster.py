@@ -276,6 +276,10 @@ class ClusterAdmin:
         return self._client
 
     @property
+    def bootstrap(self) -> str:
+        return self._bootstrap
+
+    @property
     def side(self) -> str:
         return self._side
 

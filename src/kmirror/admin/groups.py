@@ -1,26 +1,20 @@
 """Consumer groups of one cluster, of both protocols (classic and KIP-848): which there are, what they committed."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
 
-from confluent_kafka import (
-    ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaError, KafkaException
+from confluent_kafka.admin import ConsumerGroupListing  # type: ignore[attr-defined]  # not marked as exported
 
 from kmirror.admin.cluster import ClusterAdmin
-from kmirror.admin.failures import PASSING, error_of
+from kmirror.admin.failures import PASSING
 from kmirror.admin.log_bounds import log_bounds
-from kmirror.errors import ClusterError, KmirrorError
+from kmirror.errors import AuthorizationFailed, ClusterError, KmirrorError
 from kmirror.model.group_offsets import IN_USE, Committed, LogBounds, PerGroup, Place
+from kmirror.wire.errors import BrokerError
+from kmirror.wire.groups import commit_offsets, committed_offsets
 
-_AT_ONCE: Final = 100
-"""Groups that are asked, or committed for, side by side: librdkafka takes one in a call."""
 _RETRY_S: Final = 0.2
 _QUIET: Final = frozenset({ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD})
 _BUSY: Final = frozenset(
@@ -37,7 +31,8 @@ _COORDINATOR_MOVES: Final = PASSING | {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
 }
-Answer = Future[ConsumerGroupTopicPartitions]
+
+T = TypeVar("T")
 
 
 class GroupAdmin:
@@ -55,112 +50,44 @@ class GroupAdmin:
         """
         deadline = time.monotonic() + self._cluster.timeout_s
 
-        def ask(left_s: float) -> dict[str, ConsumerGroupState]:
+        def ask(left_s: float) -> dict[str, bool]:
             while True:
                 found = self._client.list_consumer_groups(request_timeout=left_s).result()
                 if not found.errors or (found.valid and not whole):
-                    return {group.group_id: group.state for group in found.valid}
+                    return {group.group_id: _has_members(group) for group in found.valid}
                 if found.errors[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
                     raise KafkaException(found.errors[0])
                 time.sleep(_RETRY_S)
 
-        states = self._cluster.call("list the consumer groups", ask)
-        # Kafka before 2.6 tells no state, and librdkafka does not know KIP-848's own: those are asked for one by one.
-        unknown = [group for group, state in states.items() if state is ConsumerGroupState.UNKNOWN]
-        busy = self._with_members(unknown)
-        return {group: group in busy if group in unknown else state not in _QUIET for group, state in states.items()}
+        return self._cluster.call("list the consumer groups", ask)
 
     def committed(self, groups: Iterable[str]) -> PerGroup[dict[Place, Committed]]:
         """All that these groups have committed; what could be read also of a group that is refused in part."""
-
-        def begin(group: str, left_s: float) -> Answer:
-            request = [ConsumerGroupTopicPartitions(group)]
-            return self._client.list_consumer_group_offsets(request, request_timeout=left_s)[group]
-
-        answers = self._each(list(groups), "read the committed offsets", begin)
-        out: PerGroup[dict[Place, Committed]] = PerGroup(refused=answers.refused)
-        for group, places in answers.found.items():
-            out.found[group] = {
-                (p.topic, p.partition): Committed(p.offset, p.metadata or "")
-                for p in places
-                if p.error is None and p.offset >= 0
-            }
-        return out
+        return self._told(committed_offsets(self._cluster.bootstrap, list(groups), self._cluster.timeout_s))
 
     def commit(self, offsets: Mapping[str, Mapping[Place, Committed]]) -> PerGroup[None]:
-        """Commits for groups that have no member; one that has is refused, its code is IN_USE.
-
-        No leader epoch goes along: that of another cluster means nothing here (KIP-320).
-        """
-
-        def begin(group: str, left_s: float) -> Answer:
-            places = [TopicPartition(*place, *_offset(found)) for place, found in offsets[group].items()]
-            request = [ConsumerGroupTopicPartitions(group, places)]
-            return self._client.alter_consumer_group_offsets(request, request_timeout=left_s)[group]
-
-        answers = self._each([group for group, found in offsets.items() if found], "commit offsets", begin)
-        done = dict.fromkeys(group for group in answers.found if group not in answers.refused)
-        return PerGroup(done, answers.refused)
+        """Commits for groups that have no member; one that has is refused, its code is IN_USE."""
+        wanted = {group: found for group, found in offsets.items() if found}
+        return self._told(commit_offsets(self._cluster.bootstrap, wanted, self._cluster.timeout_s))
 
     def log_bounds(self, places: Iterable[Place]) -> dict[Place, LogBounds]:
         return log_bounds(self._cluster, places)
 
-    def _with_members(self, groups: list[str]) -> set[str]:
-        if not groups:
-            return set()
+    def _told(self, answers: PerGroup[T]) -> PerGroup[T]:
+        refused = {group: self._refusal(error) for group, error in answers.refused.items()}
+        return PerGroup(answers.found, refused)
 
-        def ask(left_s: float) -> set[str]:
-            answers = self._client.describe_consumer_groups(groups, request_timeout=left_s)
-            return {group for group, answer in answers.items() if answer.result().members}
-
-        return self._cluster.call("describe the consumer groups", ask)
-
-    def _each(
-        self, groups: list[str], doing: str, begin: Callable[[str, float], Answer]
-    ) -> PerGroup[list[TopicPartition]]:
-        """`begin` for each group, many at a time, again while coordinators move; raises where none is answered."""
-        out: PerGroup[list[TopicPartition]] = PerGroup()
-        deadline = time.monotonic() + self._cluster.timeout_s
-        waiting = groups
-        while waiting:
-            chunk, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
-            left_s = max(1.0, deadline - time.monotonic())
-            begun = {group: begin(group, left_s) for group in chunk}
-            moving = []
-            for group, answer in begun.items():
-                places, error = _answer(answer)
-                if error is not None and error.code() in _COORDINATOR_MOVES and time.monotonic() < deadline:
-                    moving.append(group)
-                    continue
-                if places:
-                    out.found[group] = places
-                elif error is None:
-                    out.found[group] = []
-                if error is not None:
-                    out.refused[group] = self._refusal(error, group, doing)
-            if moving:
-                waiting += moving
-                time.sleep(_RETRY_S)
-            elif out.found:
-                deadline = time.monotonic() + self._cluster.timeout_s  # of thousands each hundred has its time
-            elif len(out.refused) >= _AT_ONCE:
-                raise next(iter(out.refused.values()))  # none of a hundred: asking the others would take for ever
-        return out
-
-    def _refusal(self, error: KafkaError, group: str, doing: str) -> KmirrorError:
-        if error.code() in _BUSY:
-            return ClusterError(f'cannot {doing}: group "{group}" has members at the {self._cluster.side}', code=IN_USE)
-        return self._cluster.refusal(error, f'{doing} of group "{group}"')
+    def _refusal(self, error: KmirrorError) -> KmirrorError:
+        code = getattr(error, "code", "INTERNAL_ERROR")
+        if isinstance(error, BrokerError) and error.kafka_code in _BUSY:
+            code = IN_USE
+        kind = AuthorizationFailed if code == "AUTHORIZATION_ERROR" else ClusterError
+        return kind(f"the {self._cluster.side} cluster did not {error.message}", hint=error.hint, code=code)
 
 
-def _answer(answer: Answer) -> tuple[list[TopicPartition], KafkaError | None]:
-    """What came, and the first error in it: some are told of the whole group, some of each partition."""
-    try:
-        places = answer.result().topic_partitions or []
-    except KafkaException as failure:
-        return [], error_of(failure)
-    return places, next((p.error for p in places if p.error is not None), None)
-
-
-def _offset(found: Committed) -> tuple[int, str] | tuple[int]:
-    return (found.offset, found.metadata) if found.metadata else (found.offset,)
+def _has_members(group: ConsumerGroupListing) -> bool:
+    """As far as the list tells. A commit is refused anyway where there is one."""
+    if group.state is ConsumerGroupState.UNKNOWN:
+        # librdkafka does not know the states that KIP-848 added, and Kafka before 2.6 tells none.
+        return getattr(group, "type", None) is ConsumerGroupType.CONSUMER
+    return group.state not in _QUIET
