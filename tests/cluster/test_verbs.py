@@ -161,7 +161,7 @@ def test_start_stop_and_logs(link):
     assert first["already_running"] is False
     assert (again["already_running"], again["runner_pid"]) == (True, first["runner_pid"])
     assert link.kmirror.json("status")[0]["runner_pid"] == first["runner_pid"]
-    assert f"running, pid {first['runner_pid']}" in link.kmirror.run("link", "logs", LINK).stdout
+    assert f"pid={first['runner_pid']}" in link.kmirror.run("link", "logs", LINK).stdout
     assert link.kmirror.json("link", "stop", LINK) == {"link_name": LINK, "already_stopped": False}
     assert link.kmirror.json("link", "stop", LINK) == {"link_name": LINK, "already_stopped": True}
     assert link.kmirror.runner_pids() == {}
@@ -172,7 +172,7 @@ def test_logs_are_followed_until_ctrl_c(link):
     process = link.kmirror.start("link", "logs", LINK, "-f")
     output = link.kmirror.home.with_name(f"{link.kmirror.home.name}-foreground-0.log")
 
-    eventually(lambda: "running, pid" in output.read_text(), 10)
+    eventually(lambda: "runner begins" in output.read_text(), 10)
     link.stop()
     eventually(lambda: output.read_text().count("\n") > 1, 10, "what is logged later")
     process.send_signal(signal.SIGINT)
