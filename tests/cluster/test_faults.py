@@ -189,10 +189,10 @@ def test_leaders_that_move(
     link.mirror(topic_name, *factor, *safe)
     with Traffic(source.bootstrap_servers, topic_name, rate=1_500, size=500, config=PATIENT) as traffic:
         for broker in range(2):
-            eventually(lambda b=broker: b in leaders(trio, topic_name).values(), 60, "each broker leads something")
+            eventually(lambda b=broker: b in leaders(trio, topic_name).values(), 120, "each broker leads something")
             link.await_beyond(topic_name, link.mirror_ends(topic_name))
             trio.kill(broker)
-            eventually(lambda b=broker: b not in leaders(trio, topic_name).values(), 30, "others lead")
+            eventually(lambda b=broker: b not in leaders(trio, topic_name).values(), 90, "others lead")
             link.await_beyond(topic_name, link.mirror_ends(topic_name))
             trio.start_broker(broker)
             if broker == 0:  # else the next one would be one too many

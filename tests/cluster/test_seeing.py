@@ -118,7 +118,7 @@ def test_status_is_watched_in_a_terminal(link, watched, columns, lines):
     with terminal(link, columns, lines, "status", "--watch") as seen:
         text = seen.wait_for(shown.search)
         assert re.search(rf"^{LINK}  ACTIVE  \d", text, re.MULTILINE)
-        assert "Tasks: PartitionGrowth" in text
+        assert re.search(r"^Tasks: .*PartitionGrowth", text, re.MULTILINE)
         link.kmirror.run("mirror", "pause", watched, "--link", LINK)
         text = seen.wait_for(lambda screen: re.search(rf"^{watched} +PAUSED ", screen, re.MULTILINE))
         assert text.count(watched) == 1  # in place: nothing of the last picture is left

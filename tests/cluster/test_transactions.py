@@ -214,9 +214,9 @@ def test_a_runner_killed_in_the_middle_of_gaps(link: TestLink, topic_name: str) 
     create_topic(link.source.bootstrap_servers, topic_name, 4)
     link.mirror(topic_name)
     noise = random.Random(4)
-    for partition in range(4):
-        gap(link, topic_name, 200, partition=partition)
     for _ in range(4):
+        for partition in range(4):
+            gap(link, topic_name, 150, partition=partition)
         before = link.mirror_ends(topic_name)
         link.await_beyond(topic_name, dict.fromkeys([min(before, key=before.__getitem__)], min(before.values())))
         time.sleep(noise.uniform(0, 0.1))
@@ -348,6 +348,8 @@ def test_a_younger_run_stays(kmirror: Kmirror, east: KafkaCluster, locked: Guard
         older.await_beyond(topic_name, dict.fromkeys(range(4), 10))
         os.kill(first.pid, signal.SIGSTOP)
         left = older.mirror_ends(topic_name)
+        for partition in range(4):
+            gap(older, topic_name, 50, partition=partition)
         second = younger.kmirror.start("link", "run", older.name)
         younger.await_beyond(topic_name, left)
         os.kill(first.pid, signal.SIGCONT)
@@ -364,10 +366,11 @@ def test_a_younger_run_stays(kmirror: Kmirror, east: KafkaCluster, locked: Guard
 def test_a_destination_that_restarts_in_the_middle_of_a_gap(
     proxied_link: TestLink, proxied: ProxiedCluster, mirrored: str
 ) -> None:
-    for partition in range(2):
-        gap(proxied_link, mirrored, 200, partition=partition)
     for end in (proxied.kill, proxied.stop_broker):
-        proxied_link.await_beyond(mirrored, proxied_link.mirror_ends(mirrored))
+        before = proxied_link.mirror_ends(mirrored)
+        for partition in range(2):
+            gap(proxied_link, mirrored, 200, partition=partition)
+        proxied_link.await_beyond(mirrored, before)
         end()
         proxied.start_broker()
     proxied_link.assert_exact(mirrored, at_least=22)

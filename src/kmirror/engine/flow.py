@@ -109,6 +109,9 @@ class Flow:
     async def _bridge(self, copy: PartitionCopy) -> None:
         if copy.bridging:
             return
+        if self._may_be_late(copy):  # first: what is lost is told once, and then filled
+            await self._settle_first(copy)
+            return
         copy.bridging = True
         try:
             gap = await bridge(copy, self._source, self._recorder, self._settings.gap_fill_max)
