@@ -215,11 +215,11 @@ def test_a_runner_killed_in_the_middle_of_gaps(link: TestLink, topic_name: str) 
     link.mirror(topic_name)
     noise = random.Random(4)
     for _ in range(4):
-        for partition in range(4):
-            gap(link, topic_name, 150, partition=partition)
         before = link.mirror_ends(topic_name)
-        link.await_beyond(topic_name, dict.fromkeys([min(before, key=before.__getitem__)], min(before.values())))
-        time.sleep(noise.uniform(0, 0.1))
+        for partition in range(4):
+            gap(link, topic_name, 300, partition=partition)
+        link.await_beyond(topic_name, {3: before[3]})  # the last gap takes seconds from here on
+        time.sleep(noise.uniform(0, 0.5))
         link.kill()
         link.start()
     link.assert_exact(topic_name, at_least=24)
