@@ -5,7 +5,6 @@ older run, so there is no lease; see engine/transactions.py for what makes the l
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -28,8 +27,6 @@ from kmirror.wire.errors import (
     BrokerError,
 )
 from kmirror.wire.transactions import Producer
-
-log = logging.getLogger(__name__)
 
 _IN_A_ROW: Final = BEHIND_A_MARKER // 2
 """Then the log end is looked at: the tail check looks further back, so it sees what somebody else wrote between."""

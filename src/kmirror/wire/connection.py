@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 from kafka.protocol.metadata import ApiVersionsRequest, ApiVersionsResponse
 
+from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, check
 from kmirror.wire.transport import SocketTransport, open_socket
@@ -225,3 +226,14 @@ async def connect(host: str, port: int, *, timeout: float = 5.0, buffers: Buffer
         raise
     connection.versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
     return connection
+
+
+async def connect_any(bootstrap: str) -> Connection:
+    """To the first of the bootstrap servers that answers; raises ConnectionLost where none does."""
+    fault = ConnectionLost("no bootstrap server")
+    for host, port in parse_bootstrap(bootstrap):
+        try:
+            return await connect(host, port)
+        except ConnectionLost as e:
+            fault = e
+    raise fault

@@ -20,9 +20,8 @@ from kafka.protocol.consumer import (
 from kafka.protocol.metadata import FindCoordinatorRequest, FindCoordinatorResponse
 
 from kmirror.errors import ClusterError
-from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.model.group_offsets import Committed, PerGroup, Place
-from kmirror.wire.connection import Connection, connect
+from kmirror.wire.connection import Connection, connect, connect_any
 from kmirror.wire.errors import NONE, BrokerError, ConnectionLost, check
 
 _AT_ONCE: Final = 100
@@ -74,7 +73,7 @@ def commit_offsets(
 async def _each(bootstrap: str, groups: Sequence[str], timeout_s: float, ask: Ask[T]) -> PerGroup[T]:
     out: PerGroup[T] = PerGroup()
     with ExitStack() as stack:
-        broker = await _any(bootstrap)
+        broker = await connect_any(bootstrap)
         stack.callback(broker.close)
         known: dict[Address, Connection] = {}
         stack.callback(_close, known)
@@ -89,7 +88,7 @@ async def _each(bootstrap: str, groups: Sequence[str], timeout_s: float, ask: As
                 if waiting:
                     await asyncio.sleep(_PAUSE_S)
                     if not broker.alive:
-                        broker = await _any(bootstrap)
+                        broker = await connect_any(bootstrap)
                         stack.callback(broker.close)
     return out
 
@@ -97,16 +96,6 @@ async def _each(bootstrap: str, groups: Sequence[str], timeout_s: float, ask: As
 def _close(connections: Mapping[Address, Connection]) -> None:
     for connection in connections.values():
         connection.close()
-
-
-async def _any(bootstrap: str) -> Connection:
-    fault = ConnectionLost("no bootstrap server")
-    for host, port in parse_bootstrap(bootstrap):
-        try:
-            return await connect(host, port)
-        except ConnectionLost as e:
-            fault = e
-    raise fault
 
 
 def _passes(fault: ClusterError) -> bool:

@@ -3,9 +3,8 @@
 import asyncio
 import uuid
 
-from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.model.link import GapFill
-from kmirror.wire.connection import Connection, connect
+from kmirror.wire.connection import Connection, connect_any
 from kmirror.wire.errors import (
     CLUSTER_AUTHORIZATION_FAILED,
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -30,7 +29,7 @@ async def _probe(bootstrap: str, transactional_id: str) -> frozenset[GapFill]:
         (GapFill.MARKERS, _markers_allowed),
         (GapFill.TRANSACTIONS, lambda connection: _transactions_allowed(connection, f"{transactional_id}.probe")),
     ):
-        connection = await _connect_any(bootstrap)  # one each: a broker may drop it where it does not know the request
+        connection = await connect_any(bootstrap)  # one each: a broker may drop it where it does not know the request
         try:
             if await allowed(connection):
                 found.add(way)
@@ -39,16 +38,6 @@ async def _probe(bootstrap: str, transactional_id: str) -> frozenset[GapFill]:
         finally:
             connection.close()
     return frozenset(found)
-
-
-async def _connect_any(bootstrap: str) -> Connection:
-    fault = ConnectionLost("no bootstrap server")
-    for host, port in parse_bootstrap(bootstrap):
-        try:
-            return await connect(host, port)
-        except ConnectionLost as e:
-            fault = e
-    raise fault
 
 
 async def _markers_allowed(connection: Connection) -> bool:
