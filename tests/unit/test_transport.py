@@ -6,7 +6,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmirror.wire.transport import SocketTransport, open_socket
@@ -33,6 +33,10 @@ class Peer(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.received += self.buffer[:nbytes]
+
+    async def has(self, size: int) -> None:
+        while len(self.received) < size:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.001)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.append(exc)
@@ -127,11 +131,88 @@ def test_the_protocol_is_paused_while_too_much_waits() -> None:
 def test_what_comes_in_is_given_to_the_protocol() -> None:
     async def act(_: SocketTransport, peer: Peer, theirs: socket.socket) -> None:
         theirs.send(b"hello" * 1000)
-        while len(peer.received) < 5000:  # noqa: ASYNC110  # it tells nobody
-            await asyncio.sleep(0.001)
+        await peer.has(5000)
         assert peer.received == b"hello" * 1000
 
     with_pair(act, [])
+
+
+class Frame(Peer):
+    """Awaits so many bytes, and then small things again."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.wakes = 0
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        rest = self.size - len(self.received)
+        return memoryview(self.buffer) if rest <= 0 else memoryview(bytearray(rest))
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += bytes(nbytes)
+        self.wakes += 1
+
+
+async def with_tcp(peer: Peer, act: Callable[[SocketTransport, socket.socket], Awaitable[None]]) -> None:
+    """Over TCP: other sockets don't wait for more."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        transport = SocketTransport(loop, await open_socket(*server.getsockname()), peer)
+        theirs = (await loop.sock_accept(server))[0]
+        try:
+            async with asyncio.timeout(20):
+                await act(transport, theirs)
+        finally:
+            transport.abort()
+            theirs.close()
+
+
+@given(st.lists(st.integers(1, 300_000), max_size=5), st.integers(1, 1 << 20))
+@settings(max_examples=25, deadline=None)
+def test_a_large_frame_comes_whole_however_it_is_cut(parts: list[int], size: int) -> None:
+    async def act(_: SocketTransport, theirs: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        left = size
+        for part in [*parts, size]:
+            await loop.sock_sendall(theirs, bytes(min(part, left)))
+            left -= min(part, left)
+            await asyncio.sleep(0.001)
+        await peer.has(size)
+        await loop.sock_sendall(theirs, b"x")  # the next thing may be small: it is told at once
+        await peer.has(size + 1)
+
+    peer = Frame(size)
+    asyncio.run(with_tcp(peer, act))
+
+
+def test_a_large_frame_wakes_seldom() -> None:
+    async def act(transport: SocketTransport, theirs: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(theirs, bytes(1000))
+        await peer.has(1)
+        for _ in range(200):
+            await loop.sock_sendall(theirs, bytes(1000))
+            await asyncio.sleep(0)
+        assert transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 256 << 10
+        assert peer.wakes == 1
+
+    peer = Frame(1 << 20)
+    asyncio.run(with_tcp(peer, act))
+
+
+def test_the_other_side_hangs_up_in_the_midst_of_a_large_frame() -> None:
+    async def act(_: SocketTransport, theirs: socket.socket) -> None:
+        await asyncio.get_running_loop().sock_sendall(theirs, bytes(1000))
+        await peer.has(1)
+        theirs.send(bytes(1000))
+        theirs.close()
+        await peer.over.wait()
+
+    peer = Frame(1 << 20)
+    asyncio.run(with_tcp(peer, act))
+    assert peer.lost == [None]
 
 
 def test_the_other_side_hangs_up() -> None:

@@ -1,6 +1,6 @@
 """Record batches, message format v2: the 61-byte header, patched in place (Kafka's DefaultRecordBatch).
 
-Base offset and leader epoch lie outside the checksum; producer id, epoch and sequence inside, so a new one is computed.
+Base offset and leader epoch lie outside the checksum; producer id, epoch and sequence inside, so it is carried over.
 The records themselves are never touched, compressed or not.
 """
 
@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from crc32c import crc32c
 from kafka.record import MemoryRecords
 from kafka.record.legacy_records import LegacyRecordBatch
+
+from kmirror.wire.checksum import crc_after
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = _HEADER.size
@@ -129,15 +131,17 @@ def is_intact(batch: memoryview) -> bool:
 
 
 def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
-    """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer, a new CRC.
+    """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer, and the CRC for that.
 
     The transactional bit goes: a committed record becomes a plain one.
     """
+    _, length, _, _, crc = _PREFIX.unpack_from(batch)
+    before = bytes(batch[_CRC_FROM:HEADER_BYTES])
     attributes = struct.unpack_from(">h", batch, _CRC_FROM)[0]
     struct.pack_into(">h", batch, _CRC_FROM, attributes & ~TRANSACTIONAL)
     _PRODUCER.pack_into(batch, _PRODUCER_AT, producer_id, producer_epoch, sequence)
-    length = struct.unpack_from(">i", batch, _LENGTH_AT)[0]
-    _PREFIX.pack_into(batch, 0, 0, length, -1, 2, crc32c(batch[_CRC_FROM:]))
+    crc = crc_after(crc, before, batch[_CRC_FROM:HEADER_BYTES], batch[HEADER_BYTES:])
+    _PREFIX.pack_into(batch, 0, 0, length, -1, 2, crc)
 
 
 def same_records(a: memoryview, b: memoryview) -> bool:

@@ -13,12 +13,15 @@ from itertools import islice
 from typing import Final
 
 _PARTS_AT_ONCE: Final = 64  # far below IOV_MAX, and more than the kernel takes at once of large ones
+_BYTES_AT_ONCE: Final = 256 << 10  # of a large frame: fits into a core's cache until it is looked at
+_LARGE_BYTES: Final = 64 << 10
 
 
 class SocketTransport(asyncio.Transport):
     """Owns a connected, non-blocking socket, and drives `protocol` as asyncio's transports do.
 
-    What is given to `write` and `writelines` must not change until it is sent.
+    What is given to `write` and `writelines` must not change until it is sent. A buffer of the protocol that is larger
+    than 64 KB must be no larger than what is sure to come: the kernel wakes us when much of it is there.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class SocketTransport(asyncio.Transport):
         self._most_bytes = 1 << 16
         self._paused = False
         self._closing = False
+        self._wakes_at = 1
         protocol.connection_made(self)
         loop.add_reader(sock, self._on_readable)
 
@@ -96,16 +100,25 @@ class SocketTransport(asyncio.Transport):
 
     def _on_readable(self) -> None:
         try:
-            received = self._sock.recv_into(self._protocol.get_buffer(-1))
+            buffer = memoryview(self._protocol.get_buffer(-1))
+            received = self._sock.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as e:
             self._lose(e)
             return
-        if received:
-            self._protocol.buffer_updated(received)
-        else:
+        if not received:
             self._lose(None)
+            return
+        awaited = len(buffer) - received
+        self._wake_at(min(awaited, _BYTES_AT_ONCE) if awaited >= _LARGE_BYTES else 1)
+        self._protocol.buffer_updated(received)
+
+    def _wake_at(self, size: int) -> None:
+        """A large frame comes in few large parts: each wakes the process, and costs a turn of the event loop."""
+        if size != self._wakes_at:
+            self._wakes_at = size
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     # --- the end
 
