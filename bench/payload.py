@@ -1,4 +1,4 @@
-"""Records that look like records: JSON orders of exactly 1,000 bytes, drawn from a fixed seed.
+"""Records that look like records: JSON orders of exactly 1,000 bytes, or parts of them, drawn from a fixed seed.
 
 Names, streets and articles repeat as they do in real data, ids, prices and tokens don't: lz4 leaves about half of
 them in batches of 128 KB. Random bytes would not compress at all, repeated ones by a hundred.
@@ -18,10 +18,12 @@ _STREET = ("High Street", "Station Road", "Main Street", "Park Avenue", "Church 
 _ARTICLE = ("keyboard", "monitor 27 inch", "desk lamp", "office chair", "notebook", "headphones", "usb cable 2 m")
 
 
-def write_payloads(path: Path) -> None:
-    """One payload a line, as ProducerPerformance reads them."""
+def write_payloads(path: Path, size: int = RECORD_BYTES) -> None:
+    """One payload a line, as ProducerPerformance reads them; of smaller ones an order makes several."""
     chance = random.Random(20_240_601)
-    path.write_text("".join(f"{_order(chance)}\n" for _ in range(_DIFFERENT)), "ascii")
+    orders = [_order(chance) for _ in range(_DIFFERENT)]
+    parts = (order[at : at + size] for order in orders for at in range(0, len(order) - size + 1, size))
+    path.write_text("".join(f"{part}\n" for part in parts), "ascii")
 
 
 def _order(chance: random.Random) -> str:

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import confluent_kafka
 
-from bench.loads import RECORD_BYTES
 from bench.plan import Plan
 from bench.run import Results
 from bench.stage import Stage
@@ -116,7 +115,7 @@ def _load(results: Results, name: str) -> dict[str, Any]:
         "partitions": load.partitions,
         "compression": load.compression,
         "records": filled.records,
-        "record_bytes": RECORD_BYTES,
+        "record_bytes": load.record_bytes,
         "source_log_bytes": filled.log_bytes,
         "source_batches": filled.batches,
         "source_batch_bytes": filled.batch_bytes,

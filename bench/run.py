@@ -32,11 +32,9 @@ class Results:
 
 def run(plan: Plan, stage: Stage) -> Results:
     results = Results(plan)
-    payloads = stage.directory / "payloads.txt"
-    write_payloads(payloads)
-    _warm(stage, payloads)
+    _warm(stage)
     for load in plan.loads:
-        results.filled[load.name] = fill(stage, load, payloads)
+        results.filled[load.name] = fill(stage, load, _payloads(stage, load))
         results.limits[load.name] = measure_limit(stage, load)
         for number in range(plan.rounds):
             names = plan.contenders_of(load)
@@ -50,9 +48,16 @@ def run(plan: Plan, stage: Stage) -> Results:
     return results
 
 
-def _warm(stage: Stage, payloads: Path) -> None:
+def _payloads(stage: Stage, load: Load) -> Path:
+    path = stage.directory / f"payloads-{load.record_bytes}.txt"
+    if not path.exists():
+        write_payloads(path, load.record_bytes)
+    return path
+
+
+def _warm(stage: Stage) -> None:
     """New JVMs are slow: without this the first contender would pay for what the others find compiled."""
-    fill(stage, _WARM, payloads)
+    fill(stage, _WARM, _payloads(stage, _WARM))
     measure("loop", CONTENDERS["loop"], _job(stage, _WARM.topic, _WARM), _WARM)
     stage.clear()
 

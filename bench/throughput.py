@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.contenders import Contender, Job
-from bench.loads import RECORD_BYTES, Load
+from bench.loads import Load
 from bench.meter import Usage, peak_rss_megabytes, usage
 from bench.process import check_alive, running
 from bench.segments import TopicTail
@@ -17,7 +17,7 @@ _STALL_S: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Megabytes are those of the records (1,000 bytes each), whatever they weigh on the wire.
+    """Megabytes are those of the records, whatever they weigh on the wire.
 
     The window lasts from the first records at the destination to the last; `cpu` is of the window alone.
     """
@@ -86,7 +86,7 @@ def measure(name: str, contender: Contender, job: Job, load: Load, check: Callab
         load=load.name,
         startup_s=first.at - started,
         window_s=last.at - first.at,
-        megabytes=(last.records - first.records) * RECORD_BYTES / 1e6,
+        megabytes=(last.records - first.records) * load.record_bytes / 1e6,
         cpu=last.cpu - first.cpu,
         peak_rss_megabytes=rss,
         destination_batch_bytes=tail.bytes / max(1, tail.batches),

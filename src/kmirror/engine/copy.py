@@ -7,6 +7,7 @@ from typing import Final
 from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
+from kmirror.engine.coalesce import may_grow, take
 from kmirror.engine.counters import MirrorCounters
 from kmirror.engine.lag import SourceEnds, age_ms
 from kmirror.engine.steps import Append, Fill, Gap, Stop
@@ -32,10 +33,18 @@ class PartitionCopy:
     something of ours, so that nothing of an earlier run can land any more; `fenced_by`: it took a marker with this
     token, so that older ones are refused.
     `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
-    under way meanwhile is dropped.
+    under way meanwhile is dropped. `merged_bytes`: small batches are merged up to so many bytes; 0: never.
     """
 
-    def __init__(self, mirror: Mirror, partition: int, budget: Budget, counters: MirrorCounters | None = None) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        partition: int,
+        budget: Budget,
+        counters: MirrorCounters | None = None,
+        *,
+        merged_bytes: int = 0,
+    ) -> None:
         self.topic = mirror.topic
         self.topic_id = topic_id_bytes(mirror.destination_topic_id)
         self.source_topic = mirror.source_topic
@@ -66,6 +75,7 @@ class PartitionCopy:
         self.destination_trouble: Trouble | None = None
         self.backoff = Backoff()
         self.retry_fetch_at = 0.0
+        self.merged_bytes = merged_bytes
         self.counters = counters or MirrorCounters()
         self._queue: deque[Append | Fill] = deque()
         self._queue_bytes = 0
@@ -107,11 +117,23 @@ class PartitionCopy:
         return self._queue[0] if self._queue else None
 
     def take(self) -> Append:
-        """The next step, which is an Append; it is on its way from now on."""
-        step = self._queue.popleft()
-        assert isinstance(step, Append)
-        self._queue_bytes -= step.size
+        """The next step, which is an Append, with the small ones behind it; it is on its way from now on."""
+        step, size = take(self._queue, self.merged_bytes)
+        self._queue_bytes -= size
+        self._budget.adjust(size, step.size)
         return step
+
+    @property
+    def next_bytes(self) -> int:
+        """About how large the next batch is that `take` gives."""
+        first = self.next_step()
+        if not isinstance(first, Append):
+            return 0
+        return max(first.size, min(self._queue_bytes, self.merged_bytes) if may_grow(first) else 0)
+
+    def merge_less(self, refused: Append) -> None:
+        """A merged batch is not taken: smaller ones may be, and else it is one of the source's that is not."""
+        self.merged_bytes = min(self.merged_bytes, refused.size) // 2
 
     def may_fill(self, offset: int) -> bool:
         """Nothing is filled from the target of a promote on, nor once the partition is closed."""
@@ -187,7 +209,8 @@ class PartitionCopy:
             self.closed()
 
     def copied(self, step: Append) -> None:
-        self.counters.batches += 1
+        self.counters.batches += step.source_batches
+        self.counters.appends += 1
         self.counters.bytes += len(step.batch)
         self.counters.records += step.count
         self._last_timestamp = step.max_timestamp

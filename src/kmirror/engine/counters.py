@@ -11,6 +11,9 @@ class MirrorCounters:
     """Of all partitions of one mirror topic; the topic keeps them when its mirror is made anew."""
 
     batches: int = 0
+    """Of the source."""
+    appends: int = 0
+    """Batches of the destination: fewer, where small ones were merged."""
     records: int = 0
     bytes: int = 0
     """Of batches as they are sent: compressed, with their headers."""

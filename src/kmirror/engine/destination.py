@@ -131,17 +131,16 @@ class DestinationProducer:
         for _ in range(len(self._ready)):
             copy = self._ready.popleft()
             self._is_ready.discard(copy)
-            step = copy.next_step()
-            if not isinstance(step, Append) or copy.marking or copy.node != self._node or not copy.is_open:
+            if not isinstance(copy.next_step(), Append) or copy.marking or copy.node != self._node or not copy.is_open:
                 continue
             if not copy.appender.may_send(now, DEPTH):
                 continue  # its next ack makes it ready again
-            if picked and size + len(step.batch) > _REQUEST_BYTES:
+            if picked and size + copy.next_bytes > _REQUEST_BYTES:
                 self._ready.appendleft(copy)
                 self._is_ready.add(copy)
                 break
             picked.append(copy)
-            size += len(step.batch)
+            size += copy.next_bytes
         return picked
 
     def _answered(
@@ -203,6 +202,9 @@ class DestinationProducer:
         )
         passing = code == -1 or is_retriable(code) or is_authorization(code) or code in REOPEN_AFTER_PRODUCE
         if passing:
+            self._on_broken(copy, error)
+        elif sent.step.source_batches > 1:  # too large for the topic, perhaps: sent again in parts
+            copy.merge_less(sent.step)
             self._on_broken(copy, error)
         else:
             at = sent.step.base

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
+from kmirror.engine.coalesce import MERGED_BYTES
 from kmirror.engine.copy import now_ms
 from kmirror.engine.counters import RunCounters
 from kmirror.engine.flow import Above, Flow
@@ -50,6 +51,7 @@ class LinkEngine:
         self._settings = settings
         self._recorder = recorder
         self._finishing = 0
+        self._merged_bytes = MERGED_BYTES if settings.coalesce else 0
         self.budget = Budget(settings.fetch_buffer_bytes)
         self._source = Cluster(
             link.source_bootstrap, "source", link.source_cluster_id, self._counters.cluster("source")
@@ -100,7 +102,9 @@ class LinkEngine:
                 found.halt()  # over, and made anew: nothing of the old copy holds for it
                 found = None
             if found is None:
-                found = self.mirrors[topic] = MirrorCopy(mirror, self.budget, self._counters.mirror(topic))
+                counters = self._counters.mirror(topic)
+                found = MirrorCopy(mirror, self.budget, counters, merged_bytes=self._merged_bytes)
+                self.mirrors[topic] = found
             else:
                 found.update(mirror)
             self._reconcile(found)

@@ -25,7 +25,9 @@ class MirrorCopy:
     `finishing`: a promote or failover is watched over. `ending`: it is reached, nothing may be appended ever again.
     """
 
-    def __init__(self, mirror: Mirror, budget: Budget, counters: MirrorCounters | None = None) -> None:
+    def __init__(
+        self, mirror: Mirror, budget: Budget, counters: MirrorCounters | None = None, *, merged_bytes: int = 0
+    ) -> None:
         self.mirror = mirror
         self.partitions: dict[int, PartitionCopy] = {}
         self.running = False
@@ -36,6 +38,7 @@ class MirrorCopy:
         self.growing = False
         self.counters = counters or MirrorCounters()
         self._budget = budget
+        self._merged_bytes = merged_bytes
         self._suspected: dict[str, float] = {}
         self._samples: list[tuple[float, int, int]] = []
         self.update(mirror)
@@ -45,7 +48,9 @@ class MirrorCopy:
         self.mirror = mirror
         for partition in range(mirror.partitions):
             if partition not in self.partitions:
-                self.partitions[partition] = PartitionCopy(mirror, partition, self._budget, self.counters)
+                self.partitions[partition] = PartitionCopy(
+                    mirror, partition, self._budget, self.counters, merged_bytes=self._merged_bytes
+                )
         stop = mirror.stop
         if stop and stop.event is Event.PROMOTE and mirror.state is MirrorState.PENDING_STOPPED:
             for partition, copy in self.partitions.items():

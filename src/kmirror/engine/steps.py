@@ -24,13 +24,17 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """A dense batch whose bytes go as they are: `count` records from offset `base` on. Timestamps in ms."""
+    """A dense batch to be sent: `count` records from offset `base` on. Timestamps in ms.
+
+    Its bytes are those of the source, unless it was written anew, or merged of several `source_batches`.
+    """
 
     base: int
     count: int
     batch: memoryview
     base_timestamp: int
     max_timestamp: int
+    source_batches: int = 1
 
     @property
     def end(self) -> int:

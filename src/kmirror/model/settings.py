@@ -54,6 +54,7 @@ class LinkSettings:
     gap_fill_mode: str
     gap_fill_max: int
     retry_timeout_s: float
+    coalesce: bool
 
 
 _SECURITY: Final = Setting("PLAINTEXT", "How the cluster is reached.", check.one_of("PLAINTEXT"))
@@ -123,6 +124,11 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "replica.fetch.response.max.bytes": Setting(str(8 * _MIB), "Bytes of one fetch.", check.number(1)),
         "replica.fetch.wait.max.ms": Setting(
             "500", "How long a fetch waits at the source for records.", check.number(1)
+        ),
+        "batch.coalesce.enable": Setting(
+            "true",
+            "Small batches that wait to be copied are merged into larger ones; false keeps each as it is.",
+            check.boolean,
         ),
         "metadata.max.age.ms": Setting(
             "30000", "How often topics, leaders and partition counts are looked up.", check.number(100)
@@ -249,4 +255,5 @@ def settings_from(configs: Mapping[str, str]) -> LinkSettings:
         gap_fill_mode=held["gap.fill.mode"],
         gap_fill_max=int(held["gap.fill.max"]),
         retry_timeout_s=int(held["cluster.link.retry.timeout.ms"]) / 1000,
+        coalesce=held["batch.coalesce.enable"] == "true",
     )

@@ -36,7 +36,8 @@ _MIRROR_GAUGES: Final[tuple[tuple[str, str, Callable[[MirrorStatus], float | Non
 _MIRROR_COUNTERS: Final[tuple[tuple[str, str, Callable[[MirrorCounters], int]], ...]] = (
     ("records", "Records whose copy the destination acknowledged.", lambda c: c.records),
     ("bytes", "Bytes of the batches with these records, compressed as they are.", lambda c: c.bytes),
-    ("batches", "Batches whose copy the destination acknowledged.", lambda c: c.batches),
+    ("batches", "Batches of the source whose copy the destination acknowledged.", lambda c: c.batches),
+    ("appended_batches", "Batches that were appended for them: fewer, as small ones are merged.", lambda c: c.appends),
     ("filled_offsets", "Offsets without a visible record, taken by markers at the destination.", lambda c: c.fills),
     ("lost_offsets", "Offsets that retention removed at the source before they were copied.", lambda c: c.lost),
     ("reopenings", "Partitions opened anew: after a refusal, a broken connection, a pause.", lambda c: c.reopenings),

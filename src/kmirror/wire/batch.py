@@ -23,7 +23,7 @@ _CRC_FROM: Final = 21
 _PREFIX: Final = struct.Struct(">qiibI")
 _PRODUCER: Final = struct.Struct(">qhi")
 _PRODUCER_AT: Final = 43
-_LOG_OVERHEAD: Final = 12  # base offset and length stand before what the length counts
+LOG_OVERHEAD: Final = 12  # base offset and length stand before what the length counts
 
 TRANSACTIONAL: Final = 0x10
 CONTROL: Final = 0x20
@@ -83,9 +83,9 @@ def split(records: memoryview) -> Iterator[RawBatch]:
     position, end = 0, len(records)
     while position + MAGIC_AT < end:
         base_offset, length = struct.unpack_from(">qi", records, position)
-        if length < MAGIC_AT - _LOG_OVERHEAD + 1:
+        if length < MAGIC_AT - LOG_OVERHEAD + 1:
             raise ValueError(f"a batch of {length} bytes at offset {base_offset}")
-        behind = position + _LOG_OVERHEAD + length
+        behind = position + LOG_OVERHEAD + length
         if behind > end:
             return
         yield RawBatch(base_offset, records[position + MAGIC_AT], records[position:behind])
@@ -94,9 +94,9 @@ def split(records: memoryview) -> Iterator[RawBatch]:
 
 def first_batch_bytes(records: memoryview) -> int | None:
     """The size of the first batch, even if it is cut off; None where not even its length is there."""
-    if len(records) < _LOG_OVERHEAD:
+    if len(records) < LOG_OVERHEAD:
         return None
-    return int(struct.unpack_from(">i", records, _LENGTH_AT)[0]) + _LOG_OVERHEAD
+    return int(struct.unpack_from(">i", records, _LENGTH_AT)[0]) + LOG_OVERHEAD
 
 
 def header(batch: memoryview) -> BatchHeader:
@@ -106,6 +106,11 @@ def header(batch: memoryview) -> BatchHeader:
 
 def base_offset(batch: memoryview) -> int:
     return int(struct.unpack_from(">q", batch)[0])
+
+
+def attributes(batch: memoryview) -> int:
+    """Of a v2 batch: codec and flags."""
+    return int(batch[_CRC_FROM] << 8 | batch[_CRC_FROM + 1])
 
 
 def compression(batch: memoryview) -> int:

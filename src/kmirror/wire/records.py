@@ -9,14 +9,12 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from crc32c import crc32c
 from kafka import codec as kafka_codec
 
 from kmirror.wire import batch as wire
 from kmirror.wire.varint import encode_signed, read_signed
 
-_TAIL: Final = struct.Struct(">hiqqqhii")  # the header from the attributes on
-_HEAD: Final = struct.Struct(">qiibI")
+_HEAD: Final = struct.Struct(">qiibIhiqqqhii")
 _GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
 
 
@@ -32,7 +30,7 @@ def read_records(batch: memoryview) -> list[RawRecord]:
     """The records of one v2 data batch with the timestamps that readers see. Raises ValueError for damaged bytes."""
     header = wire.header(batch)
     try:
-        payload = _decompress(header.attributes & wire.COMPRESSION, batch[wire.HEADER_BYTES :])
+        payload = decompress(header.attributes & wire.COMPRESSION, batch[wire.HEADER_BYTES :])
         append_time = header.max_timestamp if header.attributes & wire.LOG_APPEND_TIME else None
         out = []
         position = 0
@@ -95,18 +93,23 @@ def write_batch(records: Sequence[RawRecord], codec: int) -> memoryview:
     for index, record in enumerate(records):
         content = b"\0" + encode_signed(record.timestamp - base) + encode_signed(index) + record.body
         parts += [encode_signed(len(content)), content]
-    payload = _compress(codec, b"".join(parts))
+    payload = compress(codec, b"".join(parts))
     latest = max(record.timestamp for record in records)
     count = len(records)
-    tail = _TAIL.pack(codec, count - 1, base, latest, -1, -1, -1, count) + payload
-    return memoryview(bytearray(_HEAD.pack(0, len(tail) + 9, -1, 2, crc32c(tail)) + tail))
+    return memoryview(bytearray(head_of(len(payload), codec, count, base, latest) + payload))
+
+
+def head_of(size: int, codec: int, count: int, base_timestamp: int, max_timestamp: int) -> bytes:
+    """The header of a dense batch with `size` bytes behind it; what the stamp sets is left out, the checksum too."""
+    length = size + wire.HEADER_BYTES - wire.LOG_OVERHEAD
+    return _HEAD.pack(0, length, -1, 2, 0, codec, count - 1, base_timestamp, max_timestamp, -1, -1, -1, count)
 
 
 def _bytes(value: bytes | None) -> bytes:
     return encode_signed(-1) if value is None else encode_signed(len(value)) + value
 
 
-def _decompress(codec: int, payload: memoryview) -> memoryview | bytes:
+def decompress(codec: int, payload: memoryview) -> memoryview | bytes:
     if codec == _GZIP:
         return gzip.decompress(payload)
     if codec == _SNAPPY:
@@ -120,7 +123,7 @@ def _decompress(codec: int, payload: memoryview) -> memoryview | bytes:
     return payload
 
 
-def _compress(codec: int, payload: bytes) -> bytes:
+def compress(codec: int, payload: bytes) -> bytes:
     if codec == _GZIP:
         return gzip.compress(payload, compresslevel=6)
     if codec == _SNAPPY:
