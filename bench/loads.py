@@ -37,4 +37,4 @@ FULL: Final = (
     Load("one", "one record a batch", 200_000, 1),
     Load("single", "128 KB batches, one partition", 1_000_000, 128 * 1024, partitions=1),
 )
-SHORT: Final = tuple(replace(load, records=64_000) for load in FULL)
+SHORT: Final = tuple(replace(load, records=64_000_000 // load.record_bytes) for load in FULL)

@@ -3,9 +3,12 @@
 The destination here is a list: an Append must land at its end, a Fill takes offsets that nobody sees.
 """
 
+from collections import deque
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kmirror.engine.coalesce import MERGED_BYTES, take
 from kmirror.engine.reencode import reencode
 from kmirror.engine.steps import Append, Fill, Reencode, Stop
 from kmirror.engine.translate import translate
@@ -44,20 +47,27 @@ class EmptyLog:
         self.end += step.count
 
 
-def mirror(log: SourceLog, start: int, sizes: list[int]) -> EmptyLog:
+def mirror(log: SourceLog, start: int, sizes: list[int], merged_bytes: int) -> EmptyLog:
     """Fetches with these sizes in turn, each from where the last one's steps ended."""
     destination = EmptyLog(start)
     turn = 0
     while True:
         data, aborted = log.fetch(destination.end, sizes[turn % len(sizes)])
         turn += 1
-        before = destination.end
+        queue: deque[Append | Fill] = deque()
         for step in translate(memoryview(data), destination.end, aborted):
             assert not isinstance(step, Stop), step
-            for part in reencode(step) if isinstance(step, Reencode) else [step]:
-                destination.apply(part)
-        if destination.end == before:
+            queue.extend(reencode(step) if isinstance(step, Reencode) else [step])
+        if not queue:
             return destination
+        while queue:
+            if isinstance(queue[0], Fill):
+                destination.apply(queue.popleft())
+                continue
+            held = sum(step.size for step in queue)
+            step, size = take(queue, merged_bytes)
+            assert held - size == sum(step.size for step in queue)
+            destination.apply(step)
 
 
 def shown(log: SourceLog, start: int) -> Visible:
@@ -70,8 +80,8 @@ def shown(log: SourceLog, start: int) -> Visible:
     return out
 
 
-def assert_mirrored(log: SourceLog, start: int, sizes: list[int]) -> None:
-    found = mirror(log, start, sizes)
+def assert_mirrored(log: SourceLog, start: int, sizes: list[int], merged_bytes: int) -> None:
+    found = mirror(log, start, sizes, merged_bytes)
     assert found.visible == shown(log, start)
     values = {offset: value for offset, (kind, value) in enumerate(log.slots) if kind == RECORD and offset >= start}
     assert {offset: record.value for offset, record in found.visible.items()} == values
@@ -79,12 +89,20 @@ def assert_mirrored(log: SourceLog, start: int, sizes: list[int]) -> None:
     assert found.end == max(start, last), "every offset is taken, visible or not"
 
 
-@given(source_logs(), st.data(), st.lists(st.integers(1, 400), min_size=1, max_size=4))
-def test_any_log_any_fetches_any_start(log: SourceLog, data: st.DataObject, sizes: list[int]) -> None:
-    assert_mirrored(log, data.draw(st.integers(0, log.end)), sizes)
+@given(
+    source_logs(),
+    st.data(),
+    st.lists(st.integers(1, 2000), min_size=1, max_size=4),
+    st.sampled_from([0, 200, 500, MERGED_BYTES]),
+)
+def test_any_log_any_fetches_any_start(
+    log: SourceLog, data: st.DataObject, sizes: list[int], merged_bytes: int
+) -> None:
+    """Small batches merged or not, and up to any size."""
+    assert_mirrored(log, data.draw(st.integers(0, log.end)), sizes, merged_bytes)
 
 
 def test_long_logs() -> None:
     for seed in range(20):
         log = seeded_log(seed, 200)
-        assert_mirrored(log, seed * 7 % log.end, [seed * 50 + 1, 3_000])
+        assert_mirrored(log, seed * 7 % log.end, [seed * 50 + 1, 3_000], seed % 3 * 1000)

@@ -1,0 +1,93 @@
+"""What is merged before it is sent: small neighbours of one codec, up to a size; all else goes as it is."""
+
+from collections import deque
+
+import pytest
+
+from kmirror.engine.coalesce import MERGED_BYTES, take
+from kmirror.engine.steps import Append, Fill, Gap
+from kmirror.engine.translate import translate
+from kmirror.wire import batch as wire
+from support.batches import CONTROL, Rec, batch, dense
+
+SMALL = 1000
+
+
+def queue(*batches: bytes) -> deque[Append | Fill]:
+    out: deque[Append | Fill] = deque()
+    for data in batches:
+        for step in translate(memoryview(bytearray(data)), wire.header(memoryview(data)).base_offset):
+            assert isinstance(step, Append | Fill)
+            out.append(step)
+    return out
+
+
+def sized(base: int, size: int = SMALL, codec: int = 0, at: int = 1000) -> bytes:
+    return batch(base, [Rec(0, b"\7" * (size - 61 - 9), at=at)], attributes=codec)
+
+
+def sent(waiting: deque[Append | Fill], most_bytes: int = MERGED_BYTES) -> list[tuple[int, int, int]]:
+    """(base, count, batches of the source) of what is sent, until a gap or the end."""
+    out = []
+    while waiting and isinstance(waiting[0], Append):
+        step, _ = take(waiting, most_bytes)
+        out.append((step.base, step.count, step.source_batches))
+    return out
+
+
+def test_all_that_waits_is_merged_up_to_the_limit() -> None:
+    waiting = queue(*(sized(base) for base in range(300)))
+    size = waiting[0].size
+    most = MERGED_BYTES // size
+    assert sent(waiting)[:2] == [(0, most, most), (most, most, most)]
+    assert not waiting
+
+
+def test_timestamps_and_bytes_of_what_was_merged() -> None:
+    waiting = queue(sized(5, at=50), sized(6, at=70), sized(7, at=60))
+    held = sum(step.size for step in waiting)
+    step, size = take(waiting, MERGED_BYTES)
+    assert (step.base, step.end, step.base_timestamp, step.max_timestamp, size) == (5, 8, 50, 70, held)
+    assert step.size == len(step.batch) < held
+
+
+def test_one_alone_is_sent_as_it_is_and_so_is_each_when_merging_is_off() -> None:
+    waiting = queue(sized(0), sized(1))
+    first, second = waiting
+    assert isinstance(first, Append)
+    assert isinstance(second, Append)
+    assert take(waiting, 0) == (first, first.size)
+    step, size = take(waiting, MERGED_BYTES)
+    assert step is second
+    assert size == second.size
+
+
+@pytest.mark.parametrize(
+    ("batches", "expected"),
+    [
+        ([sized(0), sized(1), sized(2, 40_000), sized(3), sized(4)], [(0, 2, 2), (2, 1, 1), (3, 2, 2)]),
+        ([sized(0), sized(1), sized(2, codec=3), sized(3, codec=3), sized(4)], [(0, 2, 2), (2, 2, 2), (4, 1, 1)]),
+        ([sized(0, codec=1), sized(1, codec=1)], [(0, 1, 1), (1, 1, 1)]),
+        ([sized(0), sized(1), dense(2, 3, attributes=0x40), sized(5)], [(0, 2, 2), (2, 3, 1), (5, 1, 1)]),
+        ([sized(0), sized(1), batch(2, [Rec(0)], attributes=CONTROL), sized(3)], [(0, 2, 2)]),
+    ],
+)
+def test_what_ends_a_run(batches: list[bytes], expected: list[tuple[int, int, int]]) -> None:
+    assert sent(queue(*batches)) == expected
+
+
+def test_a_gap_is_left_for_its_filler() -> None:
+    waiting = queue(sized(0), sized(1))
+    waiting.append(Fill(2, 5, Gap.HOLE))
+    waiting.extend(queue(sized(7)))
+    assert sent(waiting) == [(0, 2, 2)]
+    assert waiting[0] == Fill(2, 5, Gap.HOLE)
+
+
+def test_a_batch_whose_records_can_not_be_read_goes_as_it_is() -> None:
+    """Its checksum fits: what is wrong with it is for the destination to say."""
+    waiting = queue(sized(0), sized(1), sized(2), sized(3), sized(4))
+    odd = waiting[2]
+    assert isinstance(odd, Append)
+    odd.batch[62] = 1
+    assert sent(waiting) == [(0, 2, 2), (2, 1, 1), (3, 2, 2)]
