@@ -34,6 +34,7 @@ def test_what_is_read_is_written_again(records: list[Rec], codec: int, base: int
     assert [r.offset for r in raw] == [base + r.delta for r in records]
     written = write_batch(raw, codec)
     header = wire.header(written)
+    assert wire.is_intact(written)
     assert header.dense
     assert (header.base_offset, header.attributes, header.magic, header.producer_id) == (0, codec, 2, -1)
     assert (header.base_timestamp, header.max_timestamp) == (records[0].at, max(r.at for r in records))

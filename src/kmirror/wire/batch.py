@@ -135,6 +135,11 @@ def is_intact(batch: memoryview) -> bool:
     return bool(crc32c(batch[_CRC_FROM:]) == struct.unpack_from(">I", batch, _CRC_AT)[0])
 
 
+def seal(batch: memoryview) -> None:
+    """Sets the checksum, in place."""
+    struct.pack_into(">I", batch, _CRC_AT, crc32c(batch[_CRC_FROM:]))
+
+
 def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
     """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer, and the CRC for that.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from kmirror.wire import batch as wire
-from kmirror.wire.records import compress, decompress, head_of
+from kmirror.wire.records import compress, decompress, made_batch
 from kmirror.wire.varint import encode_signed, read_signed
 
 _LONG: Final = 1 << 63
@@ -18,7 +18,7 @@ _UNPACKED_BYTES: Final = 1 << 20
 
 
 class Merged(NamedTuple):
-    """`batch` holds the records of the first `parts` batches; base offset and checksum are left to the stamp."""
+    """`batch` holds the records of the first `parts` batches, from base offset 0."""
 
     batch: memoryview
     parts: int
@@ -62,8 +62,7 @@ def merge(batches: Sequence[memoryview]) -> Merged | None:
         return None
     if codec:
         records = [compress(codec, b"".join(records))]
-    head = head_of(sum(map(len, records)), codec, count, first.base_timestamp, latest)
-    return Merged(memoryview(bytearray().join([head, *records])), merged, latest)
+    return Merged(made_batch(records, codec, count, first.base_timestamp, latest), merged, latest)
 
 
 def _moved(data: bytes, count: int, offsets: int, milliseconds: int) -> list[bytes]:

@@ -96,13 +96,16 @@ def write_batch(records: Sequence[RawRecord], codec: int) -> memoryview:
     payload = compress(codec, b"".join(parts))
     latest = max(record.timestamp for record in records)
     count = len(records)
-    return memoryview(bytearray(head_of(len(payload), codec, count, base, latest) + payload))
+    return made_batch([payload], codec, count, base, latest)
 
 
-def head_of(size: int, codec: int, count: int, base_timestamp: int, max_timestamp: int) -> bytes:
-    """The header of a dense batch with `size` bytes behind it; what the stamp sets is left out, the checksum too."""
-    length = size + wire.HEADER_BYTES - wire.LOG_OVERHEAD
-    return _HEAD.pack(0, length, -1, 2, 0, codec, count - 1, base_timestamp, max_timestamp, -1, -1, -1, count)
+def made_batch(payload: Sequence[bytes], codec: int, count: int, base_timestamp: int, max_timestamp: int) -> memoryview:
+    """A dense batch of nobody's, from base offset 0, with `payload` behind its header."""
+    length = wire.HEADER_BYTES + sum(map(len, payload)) - wire.LOG_OVERHEAD
+    head = _HEAD.pack(0, length, -1, 2, 0, codec, count - 1, base_timestamp, max_timestamp, -1, -1, -1, count)
+    batch = memoryview(bytearray().join([head, *payload]))
+    wire.seal(batch)
+    return batch
 
 
 def _bytes(value: bytes | None) -> bytes:
