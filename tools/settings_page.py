@@ -1,6 +1,7 @@
 """docs/configuration.md: every key that a link may have, from the registry of them."""
 
-from kmirror.model.settings import IGNORED, SETTINGS, Setting
+from kmirror.model.setting import Setting
+from kmirror.model.settings import IGNORED, SETTINGS
 
 HEAD = """\
 <!-- Made by `make docs` from src/kmirror/model/settings.py. -->

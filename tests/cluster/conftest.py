@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
+from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
 from support import processes
 from support.kmirror_cli import Kmirror
 
@@ -66,6 +67,33 @@ def east_39(
 ) -> Iterator[KafkaCluster]:
     """The last release line with ZooKeeper-era defaults still in the field, as a source."""
     yield from _shared("east-39", PREVIOUS, request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def guarded_east(
+    nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SecuredCluster]:
+    yield from _secured("guarded-east", request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def guarded_west(
+    nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SecuredCluster]:
+    yield from _secured("guarded-west", request, tmp_path_factory)
+
+
+def _secured(
+    name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SecuredCluster]:
+    """TLS, SASL and ACLs, and beside them a plain listener where the tests may do everything."""
+    directory = tmp_path_factory.mktemp(name)
+    listeners = {**LISTENERS, "MISNAMED": Listener("SSL", hosts=["elsewhere.example"])}
+    listeners["EXPIRED"] = Listener("SSL", expired=True)
+    with SecuredCluster(name, directory, kafka_runtime(CURRENT), properties=SPEEDY, listeners=listeners) as cluster:
+        yield cluster
+    if not request.session.testsfailed:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _shared(

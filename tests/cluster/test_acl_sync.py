@@ -10,6 +10,7 @@ import pytest
 from kmirror.admin.acls import AclAdmin
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.groups import GroupAdmin
+from kmirror.model.access import Access
 from kmirror.model.acls import Acl
 from kmirror.model.filters import AclFilter
 from kmirror.model.group_offsets import Committed
@@ -62,7 +63,7 @@ def create(link: TestLink, settings: Mapping[str, str]) -> None:
 
 
 def acls(cluster: KafkaCluster) -> AclAdmin:
-    return AclAdmin(ClusterAdmin(cluster.bootstrap_servers, cluster.name))
+    return AclAdmin(ClusterAdmin(Access(cluster.bootstrap_servers), cluster.name))
 
 
 def acl(principal: str, operation: str, topic: str, *, prefixed: bool = False, permission: str = "ALLOW") -> Acl:
@@ -124,7 +125,7 @@ def test_a_promote_tells_why_its_last_sync_is_refused_and_goes_on_once_it_is_not
     group = f"g-{topic_name}"
     create_topic(link.source.bootstrap_servers, topic_name)
     produce(link.source.bootstrap_servers, topic_name, [Record(b"key", b"%d" % n) for n in range(100)])
-    source = GroupAdmin(ClusterAdmin(link.source.bootstrap_servers, "source"))
+    source = GroupAdmin(ClusterAdmin(Access(link.source.bootstrap_servers), "source"))
     long = {group: {(topic_name, 0): Committed(10, "longer than the destination takes")}}
     # Both clusters have no offsets topic yet: coordinators come and move while they are asked.
     eventually(lambda: source.commit(long).refused == {}, 60, "the group has committed at the source")

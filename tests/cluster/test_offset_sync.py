@@ -10,6 +10,7 @@ import pytest
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.groups import GroupAdmin
+from kmirror.model.access import Access
 from kmirror.model.group_offsets import IN_USE, Committed, LogBounds, PerGroup
 from kmirror.sandbox import KafkaCluster
 from kmirror.wire import groups as wire_groups
@@ -28,7 +29,7 @@ def test_committed_offsets_are_asked_of_old_brokers_too(
     west: KafkaCluster, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_topic(west.bootstrap_servers, topic_name, 2)
-    admin = GroupAdmin(ClusterAdmin(west.bootstrap_servers, "destination"))
+    admin = GroupAdmin(ClusterAdmin(Access(west.bootstrap_servers), "destination"))
     wanted = {f"{n}-{topic_name}": {(topic_name, n % 2): Committed(n, "note")} for n in range(250)}
     assert admin.commit(wanted).refused == {}
     new = admin.committed(wanted)
@@ -46,7 +47,7 @@ def fill(cluster: KafkaCluster, topic: str, numbers: range, partitions: int = 2)
 def test_groups_as_a_cluster_tells_of_them(west: KafkaCluster, topic_name: str, protocol: str) -> None:
     create_topic(west.bootstrap_servers, topic_name, 2)
     fill(west, topic_name, range(20))
-    admin = GroupAdmin(ClusterAdmin(west.bootstrap_servers, "destination"))
+    admin = GroupAdmin(ClusterAdmin(Access(west.bootstrap_servers), "destination"))
     group = f"group-{uuid.uuid4().hex[:8]}"
     place = (topic_name, 0)
     assert admin.commit({group: {place: Committed(3, "note")}}).found == {group: None}
@@ -145,7 +146,7 @@ def test_a_group_goes_on_after_failover_and_never_beyond_what_was_copied(link: T
         seen.add(consumer.read(613))
         consumer.commit()
     # As a group that is ahead of a mirror with a lag: to the mirror it is the same.
-    at_source = GroupAdmin(ClusterAdmin(link.source.bootstrap_servers, "source"))
+    at_source = GroupAdmin(ClusterAdmin(Access(link.source.bootstrap_servers), "source"))
     assert not at_source.commit(
         {ahead: {(topic_name, 0): Committed(10_000, "far"), (topic_name, 1): Committed(3)}}
     ).refused
@@ -177,7 +178,7 @@ def test_a_group_at_the_destination_is_left_alone_and_none_is_ever_deleted(link:
     sync(link, group)
     link.mirror(topic_name)
     link.await_caught_up(topic_name)
-    source = GroupAdmin(ClusterAdmin(link.source.bootstrap_servers, "source"))
+    source = GroupAdmin(ClusterAdmin(Access(link.source.bootstrap_servers), "source"))
     place = (topic_name, 0)
     source.commit({group: {place: Committed(10)}})
     await_rows(link, group, lambda found: found[0]["status"] == "SYNCED" and found[0]["landing_offset"] == 10)
@@ -189,7 +190,7 @@ def test_a_group_at_the_destination_is_left_alone_and_none_is_ever_deleted(link:
         assert (row["status"], row["active_at_destination"]) == ("IN_USE", True)
     # It has left: the source has committed since it was synced, so that holds now.
     await_rows(link, group, lambda found: found[0]["status"] == "SYNCED" and found[0]["landing_offset"] == 15)
-    destination = GroupAdmin(ClusterAdmin(link.destination.bootstrap_servers, "destination"))
+    destination = GroupAdmin(ClusterAdmin(Access(link.destination.bootstrap_servers), "destination"))
     destination.commit({group: {place: Committed(60)}})
     runs = task_runs(link)
     eventually(lambda: task_runs(link) > runs + 1, 40, "two more rounds")

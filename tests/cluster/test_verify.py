@@ -13,6 +13,7 @@ from threading import Timer
 import pytest
 
 from kmirror.admin.cluster import ClusterAdmin
+from kmirror.model.access import Access
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
 from kmirror.model.verification import Level, What
@@ -54,7 +55,7 @@ class Pair:
         return self.record()
 
     def record(self, **more: object) -> "Pair":
-        admin = ClusterAdmin(self.bootstrap, "source")
+        admin = ClusterAdmin(Access(self.bootstrap), "source")
         ids = (admin.topic(self.source).topic_id, admin.topic(self.mirror).topic_id)
         mirror = Mirror(self.mirror, self.source, *ids, 1, MirrorState.ACTIVE, 1, **more)
         link = a_link(LINK, mirror, source=self.bootstrap, destination=self.bootstrap)

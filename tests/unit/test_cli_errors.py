@@ -49,7 +49,12 @@ def run(*words: str) -> int:
         (("link", "create", "x", *CLUSTERS, "--config", "abc"), 2, "configuration: abc"),
         (("link", "create", "x", *CLUSTERS, "--config", "no.such=1"), 2, 'unknown configuration "no.such"'),
         (("link", "create", "x", *CLUSTERS, "--config", "link.mode=SOURCE"), 2, '"SOURCE" is not "DESTINATION"'),
-        (("link", "create", "x", *CLUSTERS, "--config", "sasl.mechanism=PLAIN"), 2, "not supported by this version"),
+        (("link", "create", "x", *CLUSTERS, "--config", "sasl.mechanism=PLAIN"), 2, '"security.protocol" is PLAINTEXT'),
+        (
+            ("link", "create", "x", *CLUSTERS, "--config", "sasl.kerberos.service.name=kafka"),
+            2,
+            "not supported by this",
+        ),
         (("link", "create", "x", *CLUSTERS, "--config", "acl.sync.enable=true"), 2, '"acl.filters" is not set'),
         (("link", "create", "x", *CLUSTERS), 1, "the source cluster cannot be reached"),
         (("link", "create", "x", *NO_HOST), 1, "unknown host name"),

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.protocol.metadata import ApiVersionsRequest, ApiVersionsResponse
 
+from kmirror.model.access import Access
 from kmirror.wire import connection as module
-from kmirror.wire.connection import Connection, connect
+from kmirror.wire.connection import Connection
+from kmirror.wire.dial import connect
 from kmirror.wire.errors import BrokerError, ConnectionLost, ProtocolError, UnsupportedVersion
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -52,7 +54,7 @@ def with_server(serve: Serve, act: Callable[[Connection], Awaitable[None]], *, h
         connection = None
         try:
             async with asyncio.timeout(20):
-                connection = await connect(host, port, timeout=2)
+                connection = await connect(Access(f"{host}:{port}"), host, port, timeout=2)
                 await act(connection)
         finally:
             if connection:
@@ -252,7 +254,7 @@ def test_nobody_listens() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     with pytest.raises(ConnectionLost, match=f"127.0.0.1:{port}"):
-        asyncio.run(connect("127.0.0.1", port))
+        asyncio.run(connect(Access(f"127.0.0.1:{port}"), "127.0.0.1", port))
 
 
 def test_a_server_that_does_not_speak_kafka() -> None:

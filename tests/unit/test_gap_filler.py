@@ -60,6 +60,11 @@ class Played:
         assert (node, purpose) == (NODE, "markers")
         return self
 
+    writes_now = True
+
+    async def drain(self) -> None:
+        pass
+
     def version_of(self, api: int, least: int, most: int) -> int:
         return most
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own names, not marked as exported
@@ -23,8 +23,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
 )
 
 from kmirror import __version__
-from kmirror.admin.failures import PASSING, error_of, translated
+from kmirror.admin.client_conf import client_conf
+from kmirror.admin.failures import NOT_LET_IN, PASSING, SILENT, error_of, translated
 from kmirror.errors import AuthorizationFailed, KmirrorError, NotFound, NotReached
+from kmirror.model.access import Access
 
 TIMEOUT_S: Final = 10.0
 """Of any call: people wait for the answer, and a cluster that needs longer is in trouble."""
@@ -76,21 +78,21 @@ class ClusterAdmin:
     `side` ("source" or "destination") is how errors name the cluster.
     """
 
-    def __init__(self, bootstrap: str, side: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, access: Access, side: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._access = access
         self._side = side
         self._timeout_s = timeout_s
-        # librdkafka writes to stderr on its own, which is the user's: what fails is in the errors.
         silent = logging.Logger("librdkafka")  # noqa: LOG001 - not of the tree, so that no root handler prints it
         silent.addHandler(logging.NullHandler())
-        conf: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": bootstrap,
+        more: dict[str, Any] = {
             "client.id": f"kmirror/{__version__}",
-            "log_level": 0,
             "socket.timeout.ms": int(timeout_s * 1000),
             "reconnect.backoff.max.ms": 1000,
+            "error_cb": self._note,
         }
-        self._client = AdminClient(conf, logger=silent)
+        self._noted: KafkaError | None = None
+        with client_conf(access, more) as conf:
+            self._client = AdminClient(conf, logger=silent)
 
     def cluster_id(self) -> str:
         def ask(left_s: float) -> str:
@@ -276,8 +278,8 @@ class ClusterAdmin:
         return self._client
 
     @property
-    def bootstrap(self) -> str:
-        return self._bootstrap
+    def access(self) -> Access:
+        return self._access
 
     @property
     def side(self) -> str:
@@ -295,7 +297,14 @@ class ClusterAdmin:
         return self._words(error, doing)
 
     def _words(self, error: KafkaError, doing: str) -> KmirrorError:
-        return translated(error, doing=doing, side=self._side, bootstrap=self._bootstrap)
+        if error.code() in SILENT:
+            self._client.poll(0)  # hands out what was noted: librdkafka says "timed out" where it was not let in
+            error = self._noted or error
+        return translated(error, doing=doing, side=self._side, bootstrap=self._access.bootstrap)
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() in NOT_LET_IN:
+            self._noted = error
 
 
 def _only(answers: Mapping[K, "Future[T]"]) -> "Future[T]":

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from kmirror.errors import AuthorizationFailed, ClusterError, Conflict, KmirrorError, NotFound, Unreachable
 
-_SILENT: Final = MappingProxyType(
+SILENT: Final = MappingProxyType(
     {
         KafkaError._RESOLVE: "UNRESOLVABLE_BOOTSTRAP_ERROR",  # noqa: SLF001 - local errors have names that begin so
         KafkaError._TRANSPORT: "BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR",  # noqa: SLF001
@@ -16,6 +16,9 @@ _SILENT: Final = MappingProxyType(
         KafkaError.REQUEST_TIMED_OUT: "TIMEOUT_ERROR",
     }
 )
+
+NOT_LET_IN: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
+"""What librdkafka tells beside the answer, and goes on trying."""
 
 _DENIED: Final = frozenset(
     {
@@ -29,6 +32,7 @@ _DENIED: Final = frozenset(
 _REFUSED: Final = MappingProxyType(
     {
         KafkaError._AUTHENTICATION: "AUTHENTICATION_ERROR",  # noqa: SLF001
+        KafkaError._SSL: "AUTHENTICATION_ERROR",  # noqa: SLF001
         KafkaError.SASL_AUTHENTICATION_FAILED: "AUTHENTICATION_ERROR",
         KafkaError.INVALID_CONFIG: "MISCONFIGURATION_ERROR",
         KafkaError.POLICY_VIOLATION: "POLICY_VIOLATION_ERROR",
@@ -82,11 +86,11 @@ def translated(error: KafkaError, *, doing: str, side: str, bootstrap: str) -> K
     """What to tell the user. `doing` is a verb with its object, `side` is "source" or "destination"."""
     code = error.code()
     words = _one_line(error.str())
-    if code in _SILENT:
+    if code in SILENT:
         return Unreachable(
             f"cannot {doing}: the {side} cluster at {bootstrap} does not answer",
             hint=f"Check that the {side} cluster is up, and that its advertised listeners can be reached from here.",
-            code=_SILENT[code],
+            code=SILENT[code],
         )
     if code in _DENIED:
         return AuthorizationFailed(

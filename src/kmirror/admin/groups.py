@@ -63,12 +63,12 @@ class GroupAdmin:
 
     def committed(self, groups: Iterable[str]) -> PerGroup[dict[Place, Committed]]:
         """All that these groups have committed; what could be read also of a group that is refused in part."""
-        return self._told(committed_offsets(self._cluster.bootstrap, list(groups), self._cluster.timeout_s))
+        return self._told(committed_offsets(self._cluster.access, list(groups), self._cluster.timeout_s))
 
     def commit(self, offsets: Mapping[str, Mapping[Place, Committed]]) -> PerGroup[None]:
         """Commits for groups that have no member; one that has is refused, its code is IN_USE."""
         wanted = {group: found for group, found in offsets.items() if found}
-        return self._told(commit_offsets(self._cluster.bootstrap, wanted, self._cluster.timeout_s))
+        return self._told(commit_offsets(self._cluster.access, wanted, self._cluster.timeout_s))
 
     def log_bounds(self, places: Iterable[Place]) -> dict[Place, LogBounds]:
         return log_bounds(self._cluster, places)

@@ -18,6 +18,7 @@ from kmirror.admin.many_topics import (
 )
 from kmirror.admin.mirror_configs import MirrorConfigs, still_different
 from kmirror.errors import ClusterError, KmirrorError, NotFound, UsageError
+from kmirror.model.access import Access
 from kmirror.model.each import Each, split
 from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
@@ -128,12 +129,12 @@ def _left_behind(topic: str, fault: KmirrorError) -> KmirrorError:
     )
 
 
-def release_topics(bootstrap: str, held_back: Mapping[str, Mapping[str, str]]) -> Each[tuple[int, ...]]:
+def release_topics(access: Access, held_back: Mapping[str, Mapping[str, str]]) -> Each[tuple[int, ...]]:
     """Gives mirrors, now topics of their own, the configs that were held back, by topic. Blocks.
 
     Returns where each partition ends: what lies beyond is not the mirror's; nothing where the topic is gone.
     """
-    admin = ClusterAdmin(bootstrap, "destination")
+    admin = ClusterAdmin(access, "destination")
     found, absent = split(find_topics(admin, list(held_back)))
     ends, errors = split(log_ends_of(admin, {topic: info.partitions for topic, info in found.items()}))
     gone: dict[str, tuple[int, ...]] = {topic: () for topic, e in absent.items() if isinstance(e, NotFound)}
@@ -143,8 +144,8 @@ def release_topics(bootstrap: str, held_back: Mapping[str, Mapping[str, str]]) -
     return {**ends, **gone, **errors}
 
 
-def grow_topic(bootstrap: str, topic: str, partitions: int) -> None:
+def grow_topic(access: Access, topic: str, partitions: int) -> None:
     """Adds partitions at the destination, up to this number; done where it has them. Blocks; raises KmirrorError."""
-    admin = ClusterAdmin(bootstrap, "destination")
+    admin = ClusterAdmin(access, "destination")
     if admin.topic(topic).partitions < partitions:
         admin.grow_topic(topic, partitions)

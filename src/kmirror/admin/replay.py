@@ -7,7 +7,9 @@ from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from kmirror.admin.client_conf import client_conf
 from kmirror.errors import ClusterError
+from kmirror.model.access import Access
 from kmirror.model.saved_records import SavedRecord
 
 _SILENCE_S: Final = 30.0
@@ -33,23 +35,23 @@ class Replayed:
         return sum(self.produced.values())
 
 
-def replay_records(bootstrap: str, topic: str, records: Iterable[SavedRecord], tell: Callable[[int], None]) -> Replayed:
+def replay_records(access: Access, topic: str, records: Iterable[SavedRecord], tell: Callable[[int], None]) -> Replayed:
     """Produces `records` to the same partitions of `topic`, in their order, with key, value, headers and timestamp.
 
     Stops at the first that is refused: what was confirmed until then is in the result, and `error` says why. Raises
     ClusterError where nothing is confirmed for 30 s. `tell` is given how many are confirmed.
     """
     done = Replayed()
-    producer = Producer(
+    with client_conf(
+        access,
         {
-            "bootstrap.servers": bootstrap,
             "enable.idempotence": True,  # the order is kept, and nothing is doubled by a retry
             "message.max.bytes": 1_000_000_000,  # what the topic takes is for its broker to say
             "delivery.timeout.ms": int(_SILENCE_S * 1000),
             "linger.ms": 20,
-            "log_level": 0,
-        }
-    )
+        },
+    ) as conf:
+        producer = Producer(conf)
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         partition, offset = message.partition(), message.offset()

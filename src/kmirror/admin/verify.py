@@ -10,8 +10,10 @@ from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from kmirror.admin.client_conf import client_conf
 from kmirror.admin.failures import PASSING
 from kmirror.errors import ClusterError, NotReached
+from kmirror.model.access import Access
 from kmirror.model.compaction import Compaction
 from kmirror.model.verification import (
     Difference,
@@ -35,7 +37,7 @@ Place = tuple[int, Shown]
 """An offset and what is shown there."""
 
 
-def compare_consumed(source: str, destination: str, plan: TopicPlan, watcher: Watcher) -> None:
+def compare_consumed(source: Access, destination: Access, plan: TopicPlan, watcher: Watcher) -> None:
     """Compares all that `plan` names. Blocks; raises ClusterError, NotReached where that can't be done."""
     readers = (
         Reader(source, plan.source_topic, "read_committed", watcher),
@@ -121,13 +123,13 @@ def _what(truth: Shown | None, ours: Shown | None) -> tuple[What, ...]:
 
 
 def times_around(
-    bootstrap: str, topic: str, partition: int, gap: range, bounds: range
+    access: Access, topic: str, partition: int, gap: range, bounds: range
 ) -> tuple[int | None, int | None]:
     """Timestamps of the last record before `gap` and of the first one behind it; None where there is none near.
 
     `bounds` are the log's start and end. Blocks; raises ClusterError, NotReached.
     """
-    reader = Reader(bootstrap, topic, "read_uncommitted", None)
+    reader = Reader(access, topic, "read_uncommitted", None)
     try:
         near = range(max(bounds.start, gap.start - _NEAR), min(gap.start, bounds.stop))
         before = [shown.timestamp for _, shown in reader.read(partition, near)]
@@ -141,13 +143,13 @@ def times_around(
 class Reader:
     """A plain consumer of one topic, which reads spans of its partitions at one isolation level."""
 
-    def __init__(self, bootstrap: str, topic: str, isolation: str, watcher: Watcher | None) -> None:
+    def __init__(self, access: Access, topic: str, isolation: str, watcher: Watcher | None) -> None:
         self._topic = topic
-        self._where = f'topic "{topic}" at {bootstrap}'
+        self._where = f'topic "{topic}" at {access}'
         self._watcher = watcher
-        self._consumer = Consumer(
+        with client_conf(
+            access,
             {
-                "bootstrap.servers": bootstrap,
                 "group.id": "kmirror-verify",  # asked for by the library; nothing is committed
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
@@ -158,9 +160,9 @@ class Reader:
                 "queued.max.messages.kbytes": _QUEUE_KIB,
                 "fetch.queue.backoff.ms": 5,  # a second by default, whenever the queue is full
                 "fetch.wait.max.ms": 100,
-                "log_level": 0,
-            }
-        )
+            },
+        ) as conf:
+            self._consumer = Consumer(conf)
 
     def close(self) -> None:
         self._consumer.close()

@@ -19,6 +19,7 @@ from kmirror.admin.group_reader import GroupReader, Stretch, read_on
 from kmirror.admin.plain_clients import Comparison, OrderTraffic, compare
 from kmirror.cli.demo_stage import Stage
 from kmirror.cli.interrupts import Interrupts
+from kmirror.model.access import Access
 from kmirror.sandbox import Sandbox
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
@@ -62,7 +63,7 @@ def play(seconds: float) -> bool:
 def _story(console: Console, stage: Stage, sandbox: Sandbox, seconds: float) -> bool:
     east, west = sandbox.east.bootstrap_servers, sandbox.west.bootstrap_servers
     _chapter(console, f"Two Kafka clusters run: east at {east}, west at {west}.")
-    admin = ClusterAdmin(east, "source")
+    admin = ClusterAdmin(Access(east), "source")
     admin.create_topic(TOPIC, PARTITIONS, 1, {})
     admin.await_topic(TOPIC)
     with OrderTraffic(east, TOPIC, ORDERS_PER_S) as traffic, GroupReader(east, TOPIC, GROUP) as reader:

@@ -87,7 +87,10 @@ def _tell(link: str, done: "ConfigUpdate", output: Format, *, dry_run: bool) -> 
     for warning in done.warnings:
         note(f"Warning: {warning}.")
     if output is not Format.HUMAN:
-        changes = {key: {"old": change.old, "new": change.new} for key, change in sorted(done.changes.items())}
+        changes = {
+            key: {"old": _told(key, change.old), "new": _told(key, change.new)}
+            for key, change in sorted(done.changes.items())
+        }
         print_document({"link_name": link, "dry_run": dry_run, "changes": changes}, output)
         return
     if not done.changes:
@@ -95,7 +98,13 @@ def _tell(link: str, done: "ConfigUpdate", output: Format, *, dry_run: bool) -> 
         return
     say(f'{"[DRY RUN] " if dry_run else ""}Updated cluster link "{link}".')
     for key, change in sorted(done.changes.items()):
-        say(f"{key}: {_shown(change.old)} -> {_shown(change.new)}")
+        say(f"{key}: {_shown(_told(key, change.old))} -> {_shown(_told(key, change.new))}")
+
+
+def _told(key: str, value: str | None) -> str | None:
+    from kmirror.model.settings import shown
+
+    return None if value is None else shown(key, value)
 
 
 def _shown(value: str | None) -> str:

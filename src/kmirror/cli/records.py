@@ -82,6 +82,10 @@ def replay(
     topic: Annotated[
         str | None, typer.Option("--topic", metavar="TOPIC", help="Topic to produce to [default: whose they were].")
     ] = None,
+    config: Annotated[
+        list[str],
+        typer.Option("--config", metavar="K=V,..|FILE", help="Security of the cluster, as that of a link's source."),
+    ] = [],  # noqa: B006 - Typer copies it
     dry_run: DryRunOpt = False,
     output: OutputOpt = Format.HUMAN,
 ) -> None:
@@ -93,7 +97,8 @@ def replay(
     from kmirror.ops import saved_records as ops
     from kmirror.state.paths import home
 
-    contents, name = ops.check_replay(home(), file, bootstrap, topic)
+    access = ops.client_access(bootstrap, config)
+    contents, name = ops.check_replay(home(), file, access, topic)
     if dry_run:
         _print_replayed(name, _partitions(contents), output)
         note("Dry run: nothing was produced.")
@@ -105,7 +110,7 @@ def replay(
             sys.stderr.write(f"\r\x1b[K{count:,} of {contents.records:,} records")
             sys.stderr.flush()
 
-    done = ops.replay(file, bootstrap, name, tell)
+    done = ops.replay(file, access, name, tell)
     if live:
         sys.stderr.write("\r\x1b[K")
     _print_replayed(name, _produced(done), output)

@@ -13,6 +13,7 @@ from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.plain_clients import OrderTraffic
 from kmirror.cli.interrupts import Interrupts
 from kmirror.errors import SandboxError
+from kmirror.model.access import Access
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 
 TOPIC: Final = "orders"
@@ -65,7 +66,7 @@ def _start(console: Console, stack: ExitStack, folder: Path, ports: tuple[int, i
 
 
 def _begin_orders(stack: ExitStack, east: KafkaCluster, per_second: int) -> None:
-    admin = ClusterAdmin(east.bootstrap_servers, "source")
+    admin = ClusterAdmin(Access(east.bootstrap_servers), "source")
     admin.create_topic(TOPIC, PARTITIONS, 1, {})
     admin.await_topic(TOPIC)
     stack.enter_context(OrderTraffic(east.bootstrap_servers, TOPIC, per_second))

@@ -12,6 +12,7 @@ from kmirror.engine.backoff import Backoff
 from kmirror.engine.copy import now_ms
 from kmirror.engine.destination import produce_version
 from kmirror.errors import ClusterError, KmirrorError
+from kmirror.model.access import Access
 from kmirror.wire import produce as wire_produce
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
@@ -30,16 +31,16 @@ Heads = tuple[str, Mapping[int, int]]
 """Of a new topic: its id as Kafka's text, and by partition where it is to begin."""
 
 
-def fill_heads(bootstrap: str, topics: Mapping[str, Heads]) -> dict[str, KmirrorError]:
+def fill_heads(access: Access, topics: Mapping[str, Heads]) -> dict[str, KmirrorError]:
     """Fills each partition of these new topics with empty records up to its start. Blocks.
 
     Returns what went wrong, by topic: such a topic is of no use.
     """
-    return asyncio.run(_fill_all(bootstrap, topics))
+    return asyncio.run(_fill_all(access, topics))
 
 
-async def _fill_all(bootstrap: str, topics: Mapping[str, Heads]) -> dict[str, KmirrorError]:
-    cluster = Cluster(bootstrap, "destination")
+async def _fill_all(access: Access, topics: Mapping[str, Heads]) -> dict[str, KmirrorError]:
+    cluster = Cluster(access, "destination")
     room = asyncio.Semaphore(_AT_ONCE)
     faults: dict[str, KmirrorError] = {}
 

@@ -78,6 +78,7 @@ class GapFiller:
             counts: dict[PartitionCopy, int] = {}
             try:
                 connection = await self._cluster.connection(self._node, "markers")
+                await connection.drain()
                 fencing = await self._look(connection)
                 writer = await self._leased_writer()
                 # From here to the write nothing is waited for: what is due stays due.
@@ -146,7 +147,9 @@ class GapFiller:
                 self._on_refused(copy)
             return
         body = wire_markers.encode_markers(version, places, writer)
-        if clock_s() > self._leased_until:  # nothing may stand between this look and the write
+        if (
+            clock_s() > self._leased_until or not connection.writes_now
+        ):  # nothing may stand between this look and the write
             self._waiting.update(counts)
             return
         answer = connection.send(wire_markers.API_KEY, version, [body], flexible=True, timeout=_TIMEOUT_S)

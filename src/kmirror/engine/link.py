@@ -53,11 +53,9 @@ class LinkEngine:
         self._finishing = 0
         self._merged_bytes = MERGED_BYTES if settings.coalesce else 0
         self.budget = Budget(settings.fetch_buffer_bytes)
-        self._source = Cluster(
-            link.source_bootstrap, "source", link.source_cluster_id, self._counters.cluster("source")
-        )
+        self._source = Cluster(link.source, "source", link.source_cluster_id, self._counters.cluster("source"))
         self._destination = Cluster(
-            link.destination_bootstrap,
+            link.destination,
             "destination",
             link.destination_cluster_id,
             self._counters.cluster("destination"),

@@ -13,6 +13,7 @@ from kmirror.engine.opening import fetch_version
 from kmirror.engine.steps import Stop
 from kmirror.engine.translate import translate
 from kmirror.errors import ClusterError
+from kmirror.model.access import Access
 from kmirror.model.compaction import Compaction
 from kmirror.model.verification import PartitionPlan, TopicPlan, Watcher
 from kmirror.wire import fetch as wire_fetch
@@ -40,11 +41,11 @@ class _Moved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Bootstrap servers and cluster ids of a link."""
+    """How the clusters of a link are reached, and their ids."""
 
-    source: str
+    source: Access
     source_id: str
-    destination: str
+    destination: Access
     destination_id: str
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from kmirror.model.access import Access, access_of
 from kmirror.model.mirror import Mirror
 
 DESTINATION_PREFIX: Final = "destination."
@@ -61,6 +62,15 @@ class Link:
     @property
     def destination_bootstrap(self) -> str:
         return self.configs[DESTINATION_PREFIX + "bootstrap.servers"]
+
+    @property
+    def source(self) -> Access:
+        """How the source is reached."""
+        return access_of(self.configs)
+
+    @property
+    def destination(self) -> Access:
+        return access_of(self.configs, DESTINATION_PREFIX)
 
     @property
     def paused(self) -> bool:

@@ -12,33 +12,13 @@ from typing import Final
 from kmirror.model import setting_checks as check
 from kmirror.model.filters import ACL_FILTERS, GROUP_FILTERS, TOPIC_FILTERS
 from kmirror.model.link import DESTINATION_PREFIX
-from kmirror.model.setting_checks import Check
+from kmirror.model.secrets import HIDDEN, has_reference, is_reference
+from kmirror.model.security import KEYS, parse_security
+from kmirror.model.setting import Setting, SettingError
 from kmirror.model.start_spec import EARLIEST
 from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
 _MIB: Final = 1024 * 1024
-
-
-class SettingError(ValueError):
-    """A key that does not exist, or a value it may not hold. `hint` as in kmirror.errors."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key. `check` raises ValueError with what the value is not; a key that is not `mutable` stays as it was made.
-
-    `required`: a link can't be without it, so it has no default.
-    """
-
-    default: str
-    meaning: str
-    check: Check
-    mutable: bool = True
-    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +37,6 @@ class LinkSettings:
     coalesce: bool
 
 
-_SECURITY: Final = Setting("PLAINTEXT", "How the cluster is reached.", check.one_of("PLAINTEXT"))
 _PERIOD: Final = check.number(1000)
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
@@ -70,8 +49,8 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
             "DESTINATION", "The destination holds the link.", check.one_of("DESTINATION"), mutable=False
         ),
         "connection.mode": Setting("OUTBOUND", "kmirror dials both clusters.", check.one_of("OUTBOUND"), mutable=False),
-        "security.protocol": _SECURITY,
-        DESTINATION_PREFIX + "security.protocol": _SECURITY,
+        **KEYS,
+        **{DESTINATION_PREFIX + key: setting for key, setting in KEYS.items()},
         "cluster.link.paused": Setting("false", "Nothing is copied or synced while it is true.", check.boolean),
         "cluster.link.prefix": Setting(
             "", "Mirrors are named by it and the source topic; at most 12 characters.", check.prefix, mutable=False
@@ -145,6 +124,7 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
 )
 """Every key of this version, in the order in which the documentation lists them."""
 
+_STORE_PASSWORDS: Final = frozenset({"ssl.truststore.password", "ssl.keystore.password"})
 _IGNORED_WORDS: Final = """
 availability.check.consecutive.failure.threshold availability.check.ms client.dns.lookup connections.max.idle.ms
 dest.cluster.id link.prefix local.listener.name
@@ -155,7 +135,9 @@ socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms
 IGNORED: Final = frozenset(_IGNORED_WORDS.split())
 """Keys of Cluster Linking that say how a broker does it, or are derived: taken from a file, and not kept."""
 
-_SECURED: Final = ("ssl.", "sasl.", "local.")
+_SOURCE_PREFIX: Final = "source."
+_LOCAL_PREFIX: Final = "local."
+"""Cluster Linking's prefix for the cluster that holds the link: here that is the destination."""
 
 FEATURES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -178,8 +160,40 @@ _EVERYTHING: Final = MappingProxyType(
 
 
 def kept(configs: Mapping[str, str]) -> dict[str, str]:
-    """What a link keeps of the properties that are given: all but the IGNORED ones."""
-    return {key: value for key, value in configs.items() if key not in IGNORED}
+    """What a link keeps of the properties that are given, by their names here: all but the IGNORED ones.
+
+    Raises SettingError where two names of one configuration are given with different values.
+    """
+    found: dict[str, str] = {}
+    for given, value in configs.items():
+        key = name_of(given)
+        if given in IGNORED:
+            continue
+        if found.get(key, value) != value:
+            raise SettingError(f'configuration "{key}" is given twice, by different names and with different values')
+        found[key] = value
+    return found
+
+
+def name_of(key: str) -> str:
+    """The name that a configuration has here: `source.` may be left out, `local.` is Cluster Linking's destination."""
+    for prefix, ours in ((_SOURCE_PREFIX, ""), (_LOCAL_PREFIX, DESTINATION_PREFIX)):
+        bare = key.removeprefix(prefix)
+        if bare != key and ours + bare in SETTINGS:
+            return ours + bare
+    return key
+
+
+def shown(key: str, value: str) -> str:
+    """The value as it may be shown: HIDDEN where it holds a secret and not only a reference to one."""
+    setting = SETTINGS.get(key)
+    secret = setting is not None and setting.sensitive and value and not is_reference(value)
+    return HIDDEN if secret else value
+
+
+def literal_secrets(configs: Mapping[str, str]) -> list[str]:
+    """The keys whose value is a secret itself."""
+    return [key for key, value in configs.items() if shown(key, value) != value and not has_reference(value)]
 
 
 def value_of(configs: Mapping[str, str], key: str) -> str:
@@ -204,6 +218,8 @@ def check_setting(key: str, value: str) -> None:
     try:
         setting.check(value)
     except ValueError as e:
+        if setting.sensitive:
+            raise SettingError(f'invalid value for configuration "{key}": it {e}') from e
         if setting.check is check.servers:
             message = f'invalid value for configuration "{key}": {e}'
             raise SettingError(message, 'Write it as "host:port" or "host:port,host:port".') from e
@@ -212,6 +228,8 @@ def check_setting(key: str, value: str) -> None:
 
 def check_together(configs: Mapping[str, str]) -> None:
     """Raises SettingError where keys that are right by themselves don't go together."""
+    for prefix in ("", DESTINATION_PREFIX):
+        parse_security({key: configs[prefix + key] for key in KEYS if prefix + key in configs}, prefix)
     for feature, filters in FEATURES.items():
         if is_on(configs, feature) and not value_of(configs, filters).strip():
             raise SettingError(
@@ -232,9 +250,17 @@ def check_together(configs: Mapping[str, str]) -> None:
 
 
 def _unknown(key: str) -> SettingError:
-    bare = key.removeprefix(DESTINATION_PREFIX)
-    if bare.startswith(_SECURED):
-        return SettingError(f'configuration "{key}" is not supported by this version', f'Remove "{key}".')
+    bare = key.removeprefix(DESTINATION_PREFIX).removeprefix(_LOCAL_PREFIX).removeprefix(_SOURCE_PREFIX)
+    if bare in _STORE_PASSWORDS:
+        return SettingError(
+            f'configuration "{key}" is not supported: a store in PEM format has no password',
+            'Convert the store to PEM (`openssl pkcs12`), and give the password of its key as "ssl.key.password".',
+        )
+    if bare.startswith(("ssl.", "sasl.")) or key.startswith(_LOCAL_PREFIX):
+        return SettingError(
+            f'configuration "{key}" is not supported by this version',
+            f'Remove "{key}". Supported are: {", ".join(KEYS)}.',
+        )
     near = difflib.get_close_matches(key, SETTINGS, n=1)
     hint = f'Did you mean "{near[0]}"?' if near else f"The configurations of a link are: {', '.join(SETTINGS)}."
     return SettingError(f'unknown configuration "{key}"', hint)

@@ -24,11 +24,11 @@ _SIZE: Final = "max.message.bytes"
 
 def check_clusters(link: Link) -> Iterator[Finding]:
     reached = {}
-    for side, bootstrap, known in (
-        ("source", link.source_bootstrap, link.source_cluster_id),
-        ("destination", link.destination_bootstrap, link.destination_cluster_id),
+    for side, access, known in (
+        ("source", link.source, link.source_cluster_id),
+        ("destination", link.destination, link.destination_cluster_id),
     ):
-        answer = ask_cluster(bootstrap, side)
+        answer = ask_cluster(access, side)
         yield from _reached(side, answer, known)
         reached[side] = bool(answer.cluster_id)
         if answer.cluster_id:
@@ -86,10 +86,10 @@ def _clock(side: str, answer: ClusterAnswer) -> Finding:
 
 
 def _may_at_destination(link: Link) -> Iterator[Finding]:
-    admin = ClusterAdmin(link.destination_bootstrap, "destination")
+    admin = ClusterAdmin(link.destination, "destination")
     try:
         rights = cluster_rights(admin)
-        ways = probe_gap_fill(link.destination_bootstrap, link.transactional_id)
+        ways = probe_gap_fill(link.destination, link.transactional_id)
     except KmirrorError as e:
         yield fail("rights", "destination cluster", e.message, e.hint or "grant DESCRIBE on the cluster")
         return
@@ -117,8 +117,8 @@ def _topics(
     """What may be done with each topic; returns how those stand that are there."""
     if not names:
         return {}
-    bootstrap = link.source_bootstrap if side == "source" else link.destination_bootstrap
-    states, errors = split(topic_states(ClusterAdmin(bootstrap, side), names))
+    access = link.source if side == "source" else link.destination
+    states, errors = split(topic_states(ClusterAdmin(access, side), names))
     for name, error in errors.items():
         yield fail(side, f"topic {name}", error.message, error.hint or "see whether it is there, and may be described")
     untold = [name for name, state in states.items() if state.rights is None]

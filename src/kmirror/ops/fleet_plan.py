@@ -6,7 +6,7 @@ from typing import Final
 from kmirror.model.fleet import Action, Change, WantedLink, WantedMirror
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
-from kmirror.model.settings import SETTINGS, value_of
+from kmirror.model.settings import SETTINGS, shown, value_of
 from kmirror.model.states import MirrorState
 
 _PAUSED: Final = "cluster.link.paused"
@@ -51,7 +51,7 @@ def _differences(wanted: Mapping[str, str], known: Mapping[str, str]) -> Iterato
 
 
 def _held(configs: Mapping[str, str], key: str) -> str:
-    return value_of(configs, key) or '""'
+    return shown(key, value_of(configs, key)) or '""'
 
 
 def _mirror_change(link: str, wanted: WantedMirror, known: Link | None) -> Change:

@@ -63,7 +63,7 @@ def _rows(link: Link, gaps: Sequence[LostGap]) -> list[GapRow]:
 
 def _reachable(link: Link) -> bool:
     try:
-        check_reachable(link.destination_bootstrap, "destination", _REACH_S)
+        check_reachable(link.destination, "destination", _REACH_S)
     except KmirrorError:  # the ledger itself is told all the same
         return False
     return True
@@ -71,12 +71,12 @@ def _reachable(link: Link) -> bool:
 
 def _times(link: Link, gap: LostGap) -> tuple[int | None, int | None]:
     try:
-        admin = ClusterAdmin(link.destination_bootstrap, "destination")
+        admin = ClusterAdmin(link.destination, "destination")
         count = admin.topic(gap.topic).partitions
         bounds = range(
             admin.log_starts(gap.topic, count)[gap.partition], admin.log_ends(gap.topic, count)[gap.partition]
         )
         lost = range(gap.offset, gap.offset + gap.count)
-        return times_around(link.destination_bootstrap, gap.topic, gap.partition, lost, bounds)
+        return times_around(link.destination, gap.topic, gap.partition, lost, bounds)
     except (KmirrorError, IndexError):  # the topic is gone, or is another one now
         return None, None

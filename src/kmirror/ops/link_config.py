@@ -5,19 +5,20 @@ from dataclasses import dataclass, replace
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import Conflict, UsageError
-from kmirror.model.link import DESTINATION_PREFIX, Link
+from kmirror.model.link import Link
+from kmirror.model.setting import SettingError
 from kmirror.model.settings import (
     FEATURES,
     SETTINGS,
-    SettingError,
     check_setting,
     check_together,
     is_on,
-    kept,
+    name_of,
+    shown,
     value_of,
 )
 from kmirror.ops.config_text import parse_config
-from kmirror.ops.link_create import ignored_warning
+from kmirror.ops.link_create import ignored_warning, kept_of, secrets_warning
 from kmirror.process.control import nudge
 from kmirror.state.links import LinkStore, link_not_found
 from kmirror.state.paths import Home
@@ -61,9 +62,9 @@ def list_configs(home: Home, name: str) -> list[ConfigRow]:
     rows = [
         ConfigRow(
             config_name=key,
-            config_value=value_of(link.configs, key),
+            config_value=shown(key, value_of(link.configs, key)),
             read_only=not setting.mutable,
-            sensitive=False,  # no key of this version holds a secret
+            sensitive=setting.sensitive,
             source=_GIVEN if key in link.configs else _DEFAULT,
         )
         for key, setting in SETTINGS.items()
@@ -80,14 +81,14 @@ def update_configs(home: Home, name: str, config: Sequence[str], *, dry_run: boo
     given = parse_config(config)
     if not given:
         raise UsageError("no configuration is given", hint="Add `--config key=value,..` or `--config FILE`.")
-    warnings = ignored_warning(given)
-    wanted: dict[str, str | None] = dict(kept(given))
+    wanted: dict[str, str | None] = dict(kept_of(config))
+    warnings = (*ignored_warning(given), *secrets_warning(kept_of(config)))
     return replace(change_configs(home, name, wanted, dry_run=dry_run, validate=validate), warnings=warnings)
 
 
 def delete_configs(home: Home, name: str, keys: Sequence[str], *, dry_run: bool) -> ConfigUpdate:
     """Takes back to their defaults; raises as update_configs."""
-    return change_configs(home, name, dict.fromkeys(keys), dry_run=dry_run, validate=False)
+    return change_configs(home, name, dict.fromkeys(map(name_of, keys)), dry_run=dry_run, validate=False)
 
 
 def set_config(home: Home, name: str, key: str, value: str) -> ConfigUpdate:
@@ -164,16 +165,19 @@ def _check_key(key: str, value: str | None, configs: Mapping[str, str]) -> None:
 
 
 def _check_clusters(link: Link, changes: Mapping[str, ConfigChange]) -> None:
-    """Raises Conflict where a new address leads to another cluster, Unreachable where nobody answers."""
-    sides = (("", "source", link.source_cluster_id), (DESTINATION_PREFIX, "destination", link.destination_cluster_id))
-    for prefix, side, expected in sides:
-        change = changes.get(f"{prefix}bootstrap.servers")
-        if change is None or change.new is None:
+    """Raises Conflict where a side is reached otherwise and is another cluster, ClusterError where it can't be."""
+    after = replace(link, configs=after_changes(link.configs, changes))
+    sides = (
+        ("source", link.source, after.source, link.source_cluster_id),
+        ("destination", link.destination, after.destination, link.destination_cluster_id),
+    )
+    for side, before, access, expected in sides:
+        if access == before:
             continue
-        check_reachable(change.new, side)
-        found = ClusterAdmin(change.new, side).cluster_id()
+        check_reachable(access, side)
+        found = ClusterAdmin(access, side).cluster_id()
         if expected and found != expected:
             raise Conflict(
-                f"{change.new} is cluster {found}, not {expected} with which the link was made",
+                f"{access} is cluster {found}, not {expected} with which the link was made",
                 hint="Give addresses of the same cluster, or make another link.",
             )

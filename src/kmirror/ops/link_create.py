@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError, Conflict, UsageError
+from kmirror.model.access import access_of
 from kmirror.model.link import DESTINATION_PREFIX, GapFill, Link, name_fault, transactional_id
-from kmirror.model.settings import IGNORED, SettingError, check_together, kept, settings_from
+from kmirror.model.setting import SettingError
+from kmirror.model.settings import IGNORED, check_together, kept, literal_secrets, settings_from
 from kmirror.ops.clock import now_ms
 from kmirror.ops.config_text import parse_config
 from kmirror.state.links import LinkStore
@@ -50,7 +52,8 @@ def create_link(
 ) -> LinkCreated:
     """Raises UsageError, Conflict where the name or the pair of clusters is wrong, Unreachable."""
     made = store_link(home, name, link_configs(source, destination, config), dry_run=dry_run, validate=validate)
-    return replace(made, warnings=(*ignored_warning(parse_config(config)), *made.warnings))
+    warnings = (*ignored_warning(parse_config(config)), *secrets_warning(made.link.configs))
+    return replace(made, warnings=(*warnings, *made.warnings))
 
 
 def store_link(
@@ -93,7 +96,7 @@ def store_link(
 
 def link_configs(source: str | None, destination: str | None, config: Sequence[str]) -> dict[str, str]:
     """All properties of the link to be, flags before files; raises UsageError at the first that is wrong."""
-    configs = kept(parse_config(config))
+    configs = kept_of(config)
     if source is not None:
         configs[_SOURCE_KEY] = source
     if destination is not None:
@@ -111,6 +114,14 @@ def link_configs(source: str | None, destination: str | None, config: Sequence[s
     except SettingError as e:
         raise UsageError(str(e), hint=e.hint) from e
     return configs
+
+
+def kept_of(config: Sequence[str]) -> dict[str, str]:
+    """What is kept of `--config`, by the names that configurations have here; raises UsageError."""
+    try:
+        return kept(parse_config(config))
+    except SettingError as e:
+        raise UsageError(str(e), hint=e.hint) from e
 
 
 def _refuse_taken(name: str, links: Mapping[str, Link]) -> None:
@@ -138,13 +149,22 @@ def ignored_warning(given: Mapping[str, str]) -> tuple[str, ...]:
     return (f"these configurations mean nothing outside a broker and are not kept: {ignored}",) if ignored else ()
 
 
+def secrets_warning(configs: Mapping[str, str]) -> tuple[str, ...]:
+    """One sentence that names the secrets which are given as they are; none where they are referred to."""
+    literal = ", ".join(literal_secrets(configs))
+    if not literal:
+        return ()
+    better = "better refer to it by ${env:NAME}, ${file:/path} or ${file:/path:key}"
+    return (f"a secret is kept in links.toml as it is, readable by this user alone: {literal}; {better}",)
+
+
 def _wanted(configs: Mapping[str, str]) -> GapFill | None:
     mode = configs.get("gap.fill.mode", "auto")
     return None if mode == "auto" else GapFill(mode)
 
 
 def _ask(configs: Mapping[str, str], name: str, link_id: str) -> _Clusters:
-    source, destination = configs[_SOURCE_KEY], configs[_DESTINATION_KEY]
+    source, destination = access_of(configs), access_of(configs, DESTINATION_PREFIX)
     check_reachable(source, "source")
     source_id = ClusterAdmin(source, "source", timeout_s=_ID_TIMEOUT_S).cluster_id()
     check_reachable(destination, "destination")

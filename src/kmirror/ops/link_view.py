@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
-from kmirror.model.settings import SETTINGS
+from kmirror.model.settings import SETTINGS, shown
 from kmirror.model.states import MirrorState
 from kmirror.model.status import PartitionState, PartitionStatus
 from kmirror.ops.seen import Seen, see
@@ -94,7 +94,7 @@ def describe_link(home: Home, name: str) -> LinkDescription:
 
 def shown_configs(link: Link) -> dict[str, str]:
     """The properties that may be printed, sorted: by a list of those that may, never of those that may not."""
-    return {key: value for key, value in sorted(link.configs.items()) if key in SETTINGS}
+    return {key: shown(key, value) for key, value in sorted(link.configs.items()) if key in SETTINGS}
 
 
 def _row(seen: Seen, topic: str) -> LinkRow:

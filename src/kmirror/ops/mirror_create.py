@@ -122,9 +122,9 @@ def _check_name(name: str) -> None:
 
 
 def _reached(link: Link) -> tuple[ClusterAdmin, ClusterAdmin]:
-    check_reachable(link.source_bootstrap, "source")
-    check_reachable(link.destination_bootstrap, "destination")
-    return ClusterAdmin(link.source_bootstrap, "source"), ClusterAdmin(link.destination_bootstrap, "destination")
+    check_reachable(link.source, "source")
+    check_reachable(link.destination, "destination")
+    return ClusterAdmin(link.source, "source"), ClusterAdmin(link.destination, "destination")
 
 
 def _tried(destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]) -> dict[str, MirrorOutcome]:

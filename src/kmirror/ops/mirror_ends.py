@@ -37,10 +37,10 @@ def stable_ends(link: Link, mirrors: Iterable[Mirror], timeout_s: float = 10.0) 
     """
     wanted = {mirror.topic: mirror for mirror in mirrors}
     try:
-        check_reachable(link.source_bootstrap, "source", min(timeout_s, 5.0))
+        check_reachable(link.source, "source", min(timeout_s, 5.0))
     except Unreachable as e:
         return dict.fromkeys(wanted, e)
-    source = ClusterAdmin(link.source_bootstrap, "source", timeout_s=timeout_s)
+    source = ClusterAdmin(link.source, "source", timeout_s=timeout_s)
     found = find_topics(source, [mirror.source_topic for mirror in wanted.values()])
     same, errors = split(for_each(wanted, lambda topic: _same_source(link, wanted[topic], found)))
     names = {topic: wanted[topic].source_topic for topic in same}
@@ -69,10 +69,10 @@ def log_ends(link: Link, mirrors: Iterable[Mirror]) -> Each[Offsets]:
     """Where each mirror is, which is where its log ends. Errors: Unreachable, ClusterError where the topic is gone."""
     wanted = {mirror.topic: mirror for mirror in mirrors}
     try:
-        check_reachable(link.destination_bootstrap, "destination")
+        check_reachable(link.destination, "destination")
     except Unreachable as e:
         return dict.fromkeys(wanted, e)
-    destination = ClusterAdmin(link.destination_bootstrap, "destination")
+    destination = ClusterAdmin(link.destination, "destination")
     found = find_topics(destination, list(wanted))
     same, errors = split(for_each(wanted, lambda topic: _same_mirror(link, wanted[topic], found[topic])))
     return {**errors, **log_ends_of(destination, {topic: info.partitions for topic, info in same.items()})}

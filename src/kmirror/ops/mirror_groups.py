@@ -109,8 +109,8 @@ def _at_source(link: Link, known: KnownGroups) -> tuple[Mapping[str, Mapping[Pla
         if mirror.state is not MirrorState.STOPPED:
             topics[mirror.source_topic].append(mirror.topic)
     try:
-        check_reachable(link.source_bootstrap, "source", _SOURCE_WAIT_S)
-        source = GroupAdmin(ClusterAdmin(link.source_bootstrap, "source", timeout_s=_SOURCE_WAIT_S))
+        check_reachable(link.source, "source", _SOURCE_WAIT_S)
+        source = GroupAdmin(ClusterAdmin(link.source, "source", timeout_s=_SOURCE_WAIT_S))
         found = read_source(source, topics, lambda group: filters.chooses(group) or group in seen)
     except KmirrorError as e:
         return seen, e.message
@@ -132,8 +132,8 @@ class _Table:
         self._at_source = at_source
         self._known = known
         self._named = named_at_destination(link)
-        check_reachable(link.destination_bootstrap, "destination")
-        destination = GroupAdmin(ClusterAdmin(link.destination_bootstrap, "destination"))
+        check_reachable(link.destination, "destination")
+        destination = GroupAdmin(ClusterAdmin(link.destination, "destination"))
         self._members = destination.groups()
         self._there = destination.committed([self._named(group) for group in groups])
         self._bounds = destination.log_bounds({place for group in groups for place in self._places(group)})

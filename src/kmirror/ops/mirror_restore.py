@@ -55,7 +55,7 @@ class Restoration:
             return Planned(topic, mirror.source_topic, None, pending.restore.saved)
         plan = plan_restore(self._link, mirror)
         if not plan.adopt:
-            refuse_readers(ClusterAdmin(self._link.source_bootstrap, "source"), mirror.source_topic)
+            refuse_readers(ClusterAdmin(self._link.source, "source"), mirror.source_topic)
         return Planned(topic, mirror.source_topic, plan)
 
     def _stopped(self, topic: str) -> Mirror:

@@ -105,7 +105,7 @@ def _held_targets(mirror: Mirror) -> Offsets:
 def _grown(link: Link, mirror: Mirror, partitions: int) -> None:
     """Partitions that came to the source just now are as much part of the topic as the others."""
     if partitions > mirror.partitions:
-        grow_topic(link.destination_bootstrap, mirror.topic, partitions)
+        grow_topic(link.destination, mirror.topic, partitions)
 
 
 def _reached(seen: Seen, mirror: Mirror, asked: Offsets | KmirrorError) -> Offsets:

@@ -205,9 +205,7 @@ def _round(home: Home, link: Link, options: Options, watch: _Watch) -> None:
                 plans.append((findings, _plan(link, findings, options.selection, gaps)))
             except KmirrorError as e:
                 findings.error = e
-    addresses = Addresses(
-        link.source_bootstrap, link.source_cluster_id, link.destination_bootstrap, link.destination_cluster_id
-    )
+    addresses = Addresses(link.source, link.source_cluster_id, link.destination, link.destination_cluster_id)
     for findings, planned in plans:
         if watch.ended():
             return
@@ -216,7 +214,7 @@ def _round(home: Home, link: Link, options: Options, watch: _Watch) -> None:
             continue
         try:
             if options.independent:
-                compare_consumed(link.source_bootstrap, link.destination_bootstrap, planned.plan, watch)
+                compare_consumed(link.source, link.destination, planned.plan, watch)
             else:
                 compare_batches(addresses, planned.plan, watch)
         except KmirrorError as e:

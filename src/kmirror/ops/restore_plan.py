@@ -85,15 +85,13 @@ def plan_restore(link: Link, mirror: Mirror) -> RestorePlan:
 
     Raises Unreachable, NotFound, and Conflict where the topics are not those of the mirror, or a transaction is open.
     """
-    source = ClusterAdmin(link.source_bootstrap, "source")
+    source = ClusterAdmin(link.source, "source")
     facts = ask(link, mirror, None)
     refuse_open_transaction(source, mirror.source_topic, len(facts.source_ends))
     planned = plan_topic(mirror, Selection(ignore_log_start=True), facts, ())
     watcher = _FirstDifferences()
     began = time.monotonic()
-    addresses = Addresses(
-        link.source_bootstrap, link.source_cluster_id, link.destination_bootstrap, link.destination_cluster_id
-    )
+    addresses = Addresses(link.source, link.source_cluster_id, link.destination, link.destination_cluster_id)
     if any(partition.spans for partition in planned.plan.partitions):
         compare_batches(addresses, planned.plan, watcher)
     took = time.monotonic() - began
@@ -138,7 +136,7 @@ def can_be_adopted(cuts: Sequence[PartitionCut], facts: Facts) -> bool:
 
 
 def _counted(link: Link, topic: str, cuts: Sequence[PartitionCut]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    reader = Reader(link.source_bootstrap, topic, "read_committed", None)
+    reader = Reader(link.source, topic, "read_committed", None)
     try:
         later = tuple(sum(1 for _ in reader.read(cut.partition, cut.later)) for cut in cuts)
         older = tuple(sum(1 for _ in reader.read(cut.partition, cut.older)) for cut in cuts)

@@ -62,8 +62,8 @@ class OneRestoration:
         self._reverse = reverse
         self._mirror = mirror
         self._topic = mirror.source_topic
-        self._old = ClusterAdmin(link.source_bootstrap, "source")
-        self._new = ClusterAdmin(link.destination_bootstrap, "destination")
+        self._old = ClusterAdmin(link.source, "source")
+        self._new = ClusterAdmin(link.destination, "destination")
 
     def run(self, planned: Planned, directory: Path) -> Restored:
         new = self._recorded()
@@ -178,7 +178,7 @@ class OneRestoration:
         return str(path)
 
     def _records(self, spans: Mapping[int, Sequence[range]]) -> Iterator[SavedRecord]:
-        reader = Reader(self._link.source_bootstrap, self._topic, "read_committed", None)
+        reader = Reader(self._link.source, self._topic, "read_committed", None)
         try:
             for number, pair in spans.items():
                 for span in pair:
@@ -214,7 +214,7 @@ class OneRestoration:
             chosen=restore.configs,
             starts={number: start for number, start in enumerate(starts) if start > 0},
         )
-        made = the_only(create_mirror_topics(self._old, [wanted], partial(fill_heads, self._link.source_bootstrap)))
+        made = the_only(create_mirror_topics(self._old, [wanted], partial(fill_heads, self._link.source)))
         warnings = give_back(self._old, self._topic, restore.groups, info.partitions)
         ready = replace(
             new,

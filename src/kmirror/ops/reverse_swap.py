@@ -144,7 +144,7 @@ class Swap:
 
     def _source_ends(self, link: Link, mirror: Mirror) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Log ends and last stable offsets of what is the source until now."""
-        self._source = self._source or ClusterAdmin(link.source_bootstrap, "source")
+        self._source = self._source or ClusterAdmin(link.source, "source")
         found = _same_topic(self._source, mirror.source_topic, mirror.source_topic_id, "source")
         stable = self._source.stable_ends(mirror.source_topic, found.partitions)
         return self._source.log_ends(mirror.source_topic, found.partitions), stable
@@ -155,7 +155,7 @@ class Swap:
         new = other_direction(mirror, MirrorState.PENDING_MIRROR, len(mirror.end_offsets))
         new = replace(new, adopted_ends=mirror.end_offsets)
         record_new(self._store, self._reverse, new)
-        primary = ClusterAdmin(link.destination_bootstrap, "destination")
+        primary = ClusterAdmin(link.destination, "destination")
         _same_topic(primary, mirror.topic, mirror.destination_topic_id, "destination")
         assert self._source
         own = self._source.topic_configs(mirror.source_topic)

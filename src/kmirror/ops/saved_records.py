@@ -1,14 +1,19 @@
 """`kmirror records`: what truncate-and-restore has saved is looked at, and produced again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.replay import Replayed, replay_records
-from kmirror.errors import Conflict, NotFound
+from kmirror.errors import Conflict, NotFound, UsageError
+from kmirror.model.access import Access, access_of
 from kmirror.model.saved_records import SavedHeader, SavedRecord
+from kmirror.model.security import KEYS, parse_security
+from kmirror.model.setting import SettingError
+from kmirror.model.settings import check_setting
 from kmirror.model.states import MirrorState
+from kmirror.ops.link_create import kept_of
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
 from kmirror.state.records_file import RecordsFile
@@ -47,7 +52,24 @@ def read_contents(path: Path, watch: Callable[[SavedRecord], None] | None = None
     return found
 
 
-def check_replay(home: Home, path: Path, bootstrap: str, topic: str | None) -> tuple[Contents, str]:
+def client_access(bootstrap: str, config: Sequence[str]) -> Access:
+    """How a cluster is reached that is no link's; `config` as that of a link, of security alone. Raises UsageError."""
+    configs = kept_of(config)
+    for key, value in configs.items():
+        if key not in KEYS:
+            raise UsageError(f'configuration "{key}" says nothing of how a cluster is reached', hint="Leave it out.")
+        try:
+            check_setting(key, value)
+        except SettingError as e:
+            raise UsageError(str(e), hint=e.hint) from e
+    try:
+        parse_security(configs)
+    except SettingError as e:
+        raise UsageError(str(e), hint=e.hint) from e
+    return access_of({**configs, "bootstrap.servers": bootstrap})
+
+
+def check_replay(home: Home, path: Path, access: Access, topic: str | None) -> tuple[Contents, str]:
     """The file's contents and the topic that takes them; changes nothing.
 
     Raises StateError for a damaged file, Unreachable, NotFound where there is no such topic (it is never made), and
@@ -55,12 +77,12 @@ def check_replay(home: Home, path: Path, bootstrap: str, topic: str | None) -> t
     """
     contents = read_contents(path)
     name = topic or contents.header.topic
-    check_reachable(bootstrap, "destination")
-    cluster = ClusterAdmin(bootstrap, "destination")
+    check_reachable(access, "destination")
+    cluster = ClusterAdmin(access, "destination")
     found = cluster.find_topic(name)
     if found is None:
         raise NotFound(
-            f'topic "{name}" not found on the cluster at {bootstrap}', hint="Create it, or name another with `--topic`."
+            f'topic "{name}" not found on the cluster at {access}', hint="Create it, or name another with `--topic`."
         )
     cluster_id = cluster.cluster_id()
     for link in LinkStore(home).all().values():
@@ -79,6 +101,6 @@ def check_replay(home: Home, path: Path, bootstrap: str, topic: str | None) -> t
     return contents, name
 
 
-def replay(path: Path, bootstrap: str, topic: str, tell: Callable[[int], None]) -> Replayed:
+def replay(path: Path, access: Access, topic: str, tell: Callable[[int], None]) -> Replayed:
     """Produces all records of the file, which was checked before."""
-    return replay_records(bootstrap, topic, RecordsFile(path).records(), tell)
+    return replay_records(access, topic, RecordsFile(path).records(), tell)

@@ -63,8 +63,8 @@ def matching_sources(home: Home, link: str, pattern: str) -> tuple[list[str], li
     """
     wanted = parse_pattern(pattern)
     found = LinkStore(home).get(link)
-    check_reachable(found.source_bootstrap, "source")
-    topics = ClusterAdmin(found.source_bootstrap, "source").topics()
+    check_reachable(found.source, "source")
+    topics = ClusterAdmin(found.source, "source").topics()
     matching = [topic for topic in topics if wanted.fullmatch(topic) and not topic.startswith("__")]
     if not matching:
         raise NotFound(

@@ -64,10 +64,10 @@ class Planned:
 
 def ask(link: Link, mirror: Mirror, since_ms: int | None) -> Facts:
     """Raises Unreachable, NotFound, and Conflict where the topics are not those of the mirror."""
-    check_reachable(link.destination_bootstrap, "destination")
-    check_reachable(link.source_bootstrap, "source")
-    destination = ClusterAdmin(link.destination_bootstrap, "destination")
-    source = ClusterAdmin(link.source_bootstrap, "source")
+    check_reachable(link.destination, "destination")
+    check_reachable(link.source, "source")
+    destination = ClusterAdmin(link.destination, "destination")
+    source = ClusterAdmin(link.source, "source")
     # The mirror's ends first: one that copies meanwhile can't look ahead of its source.
     ours = _topic(destination, mirror.topic, mirror.destination_topic_id, "mirror topic")
     ends = destination.log_ends(mirror.topic, ours.partitions)

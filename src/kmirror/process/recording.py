@@ -78,7 +78,7 @@ class LinkRecorder:
             # Those that are not, another try, of an engine that was replaced, has released.
             pending = {t: link.mirrors[t] for t in topics if link.mirrors[t].state is MirrorState.PENDING_STOPPED}
             held_back = {topic: mirror.held_back for topic, mirror in pending.items()}
-            ends, errors = split(release_topics(link.destination_bootstrap, held_back) if pending else {})
+            ends, errors = split(release_topics(link.destination, held_back) if pending else {})
 
             def stop(mirror: Mirror) -> Mirror:
                 return replace(mirror.moved(Event.STOPPED, now_ms()), end_offsets=ends[mirror.topic])
@@ -99,7 +99,7 @@ class LinkRecorder:
         from kmirror.admin.mirror_topic import grow_topic  # as above
 
         link = self._store.get(self._link)
-        grow_topic(link.destination_bootstrap, topic, partitions)
+        grow_topic(link.destination, topic, partitions)
         self._store.change_mirror(self._link, topic, lambda found: replace(found, partitions=partitions))
         old = link.mirrors[topic].partitions
         log.info("changed", task=GROWTH, what=f'topic "{topic}" partitions', old=old, new=partitions)

@@ -18,7 +18,8 @@ from kmirror.engine.link import LinkEngine
 from kmirror.errors import KmirrorError, NotFound, StateError
 from kmirror.log import events
 from kmirror.model.link import Link
-from kmirror.model.settings import LinkSettings, SettingError, settings_from
+from kmirror.model.setting import SettingError
+from kmirror.model.settings import LinkSettings, settings_from, shown
 from kmirror.model.status import LinkState, LinkStatus, Trouble
 from kmirror.process.control import ControlServer
 from kmirror.process.logs import TEXT, Log, logging_to
@@ -186,7 +187,7 @@ class _Runner:
         """What is wanted now. Most of it the engine takes as it runs; other settings need a new one."""
         before, self._link = self._link, link
         self._note_changes(before, link)
-        addresses = [(each.source_bootstrap, each.destination_bootstrap) for each in (before, link)]
+        addresses = [(each.source, each.destination) for each in (before, link)]
         if settings != self._settings or addresses[0] != addresses[1]:
             self._settings = settings
             self._renewing = not self._env.stopping.is_set()
@@ -203,9 +204,10 @@ class _Runner:
     @staticmethod
     def _note_changes(before: Link, after: Link) -> None:
         for key in sorted(before.configs.keys() | after.configs.keys()):
-            old, new = (configs.get(key, "(default)") for configs in (before.configs, after.configs))
+            old, new = (configs.get(key) for configs in (before.configs, after.configs))
             if old != new:
-                log.info("configuration changed", key=key, old=old, new=new)
+                told = ["(default)" if value is None else shown(key, value) for value in (old, new)]
+                log.info("configuration changed", key=key, old=told[0], new=told[1])
 
     # --- what is seen
 

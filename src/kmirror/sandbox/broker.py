@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kmirror.errors import SandboxError
@@ -57,10 +57,10 @@ class Broker:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self.running else None
 
-    def begin_format(self, cluster_id: str) -> None:
+    def begin_format(self, cluster_id: str, options: Sequence[str] = ()) -> None:
         """Starts Kafka's own formatter; `finish_format` waits for it."""
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._directory / "server.properties")]
-        self._formatter = self._spawn(["-XX:TieredStopAtLevel=1", "-Xshare:auto"], tool)
+        self._formatter = self._spawn(["-XX:TieredStopAtLevel=1", "-Xshare:auto"], [*tool, *options])
 
     def finish_format(self, timeout: float) -> None:
         """Does nothing when nothing had to be formatted."""

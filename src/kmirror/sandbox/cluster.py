@@ -71,9 +71,18 @@ class KafkaCluster:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._remember()
         for broker in self._brokers:
-            broker.configure(broker_properties(broker.node, self._nodes, broker.data, self._properties))
+            properties = self._properties_of(broker.node.id)
+            broker.configure(broker_properties(broker.node, self._nodes, broker.data, properties))
             if not broker.formatted:
-                broker.begin_format(self._cluster_id)
+                broker.begin_format(self._cluster_id, self._format_options())
+
+    def _properties_of(self, node: int) -> Mapping[str, str]:  # noqa: ARG002 - of one node, in clusters of other kinds
+        """What goes before the sandbox's own settings."""
+        return self._properties
+
+    def _format_options(self) -> Sequence[str]:
+        """More words for Kafka's formatter."""
+        return ()
 
     def launch(self, timeout: float = 60) -> None:
         """Second part: starts the broker processes; `wait_ready` is the last."""

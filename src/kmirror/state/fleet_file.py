@@ -8,7 +8,8 @@ import tomli_w
 
 from kmirror.model.fleet import WantedLink, WantedMirror
 from kmirror.model.link import name_fault
-from kmirror.model.settings import SettingError, check_setting, check_together
+from kmirror.model.setting import SettingError
+from kmirror.model.settings import check_setting, check_together
 
 _PREFIX: Final = "cluster.link.prefix"
 _REQUIRED: Final = ("bootstrap.servers", "destination.bootstrap.servers")

@@ -23,7 +23,7 @@ def make_mirrors(
     store: LinkStore, link: Link, destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]
 ) -> Each[Mirror]:
     """Makes and records them, with few requests; one that fails never stops the others. Blocks."""
-    fill = partial(fill_heads, link.destination_bootstrap)
+    fill = partial(fill_heads, link.destination)
     made, failed = split(create_mirror_topics(destination, [plan.new_topic for plan in plans.values()], fill))
     mirrors = {t: replace(plans[t].mirror, destination_topic_id=info.topic_id) for t, info in made.items()}
     failed |= _record(store, link.name, mirrors)

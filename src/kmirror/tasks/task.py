@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from kmirror.errors import KmirrorError, NotFound
 from kmirror.log import events
+from kmirror.model.access import Access
 from kmirror.model.link import Link
+from kmirror.model.security import Security
 from kmirror.model.tasks import TaskError
 from kmirror.state.links import LinkStore
 from kmirror.state.runtime import RunFiles
+from kmirror.wire.credentials import security_of
 
 if TYPE_CHECKING:
     from kmirror.admin.cluster import ClusterAdmin
@@ -35,17 +38,17 @@ class TaskEnv:
         self.stopping = threading.Event()
         self._clients = threading.Lock()
 
-    def admin(self, bootstrap: str, side: str) -> "ClusterAdmin":
-        """A client that is kept: each has connections and threads of its own."""
+    def admin(self, access: Access, side: str) -> "ClusterAdmin":
+        """A client that is kept, as long as secrets are the same: each has connections and threads of its own."""
         with self._clients:
-            return _client(bootstrap, side)
+            return _client(access, side, security_of(access))
 
 
 @lru_cache(maxsize=_KEPT_CLIENTS)
-def _client(bootstrap: str, side: str) -> "ClusterAdmin":
+def _client(access: Access, side: str, _security: Security) -> "ClusterAdmin":
     from kmirror.admin.cluster import ClusterAdmin  # librdkafka takes 14 MB and 50 ms: only a link with tasks has it
 
-    return ClusterAdmin(bootstrap, side)
+    return ClusterAdmin(access, side)
 
 
 class TaskRun:
@@ -65,11 +68,11 @@ class TaskRun:
 
     @property
     def source(self) -> "ClusterAdmin":
-        return self.env.admin(self.link.source_bootstrap, "source")
+        return self.env.admin(self.link.source, "source")
 
     @property
     def destination(self) -> "ClusterAdmin":
-        return self.env.admin(self.link.destination_bootstrap, "destination")
+        return self.env.admin(self.link.destination, "destination")
 
     @property
     def stopping(self) -> bool:

@@ -13,9 +13,11 @@ from typing import Final
 from kafka.protocol.admin import DescribeQuorumRequest, DescribeQuorumResponse
 
 from kmirror.errors import ClusterError
+from kmirror.model.access import Access
 from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.wire import fetch, markers, produce, rpc
-from kmirror.wire.connection import Connection, connect
+from kmirror.wire.connection import Connection
+from kmirror.wire.dial import connect
 from kmirror.wire.errors import check
 
 _PATIENCE_S: Final = 5.0
@@ -61,20 +63,22 @@ class ClusterAnswer:
     clock_fault: str = ""
 
 
-def ask_cluster(bootstrap: str, side: str) -> ClusterAnswer:
+def ask_cluster(access: Access, side: str) -> ClusterAnswer:
     """Asks each bootstrap server, and each broker by the address that it advertises. Blocks; raises nothing."""
-    return asyncio.run(_ask(bootstrap, side))
+    return asyncio.run(_ask(access, side))
 
 
-async def _ask(bootstrap: str, side: str) -> ClusterAnswer:
-    first = await asyncio.gather(*(_look(host, port, side) for host, port in parse_bootstrap(bootstrap)))
+async def _ask(access: Access, side: str) -> ClusterAnswer:
+    first = await asyncio.gather(*(_look(access, host, port, side) for host, port in parse_bootstrap(access.bootstrap)))
     given = tuple(answer for answer, _ in first)
     connections = [connection for _, connection in first if connection]
     try:
         if not connections:
             return ClusterAnswer(given)
         found = await rpc.metadata(connections[0], [])
-        every = await asyncio.gather(*(_look(host, port, side, node) for node, (host, port) in found.brokers.items()))
+        every = await asyncio.gather(
+            *(_look(access, host, port, side, node) for node, (host, port) in found.brokers.items())
+        )
         connections += [connection for _, connection in every if connection]
         skew_ms, uncertain_ms, fault = await _clock(connections[0])
         return ClusterAnswer(given, found.cluster_id, tuple(a for a, _ in every), skew_ms, uncertain_ms, fault)
@@ -85,10 +89,12 @@ async def _ask(bootstrap: str, side: str) -> ClusterAnswer:
             connection.close()
 
 
-async def _look(host: str, port: int, side: str, node: int | None = None) -> tuple[BrokerAnswer, Connection | None]:
+async def _look(
+    access: Access, host: str, port: int, side: str, node: int | None = None
+) -> tuple[BrokerAnswer, Connection | None]:
     address = f"{host}:{port}"
     try:
-        connection = await connect(host, port, timeout=_PATIENCE_S)
+        connection = await connect(access, host, port, timeout=_PATIENCE_S)
     except ClusterError as e:
         return BrokerAnswer(address, node, e.message), None
     return BrokerAnswer(address, node, missing=_missing(connection.versions, side)), connection

@@ -8,10 +8,12 @@ from typing import Final
 
 from kmirror.errors import ClusterError
 from kmirror.log import events
+from kmirror.model.access import Access
 from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.wire import rpc
 from kmirror.wire.buffers import BufferPool
-from kmirror.wire.connection import Connection, connect
+from kmirror.wire.connection import Connection
+from kmirror.wire.dial import connect
 from kmirror.wire.errors import BrokerError, ConnectionLost
 from kmirror.wire.rpc import TopicMetadata
 
@@ -40,13 +42,14 @@ class Cluster:
     """Metadata of the topics that are wanted, and the connections. Not thread-safe: it lives in one event loop."""
 
     def __init__(
-        self, bootstrap: str, role: str, cluster_id: str = "", counters: ConnectionCounters | None = None
+        self, access: Access, role: str, cluster_id: str = "", counters: ConnectionCounters | None = None
     ) -> None:
         self.role = role
         self.cluster_id = cluster_id
         self.topics: Mapping[str, TopicMetadata] = {}
         self.counters = counters or ConnectionCounters()
-        self._bootstrap = parse_bootstrap(bootstrap)
+        self._access = access
+        self._bootstrap = parse_bootstrap(access.bootstrap)
         self._brokers: Mapping[int, tuple[str, int]] = {}
         self._connections: dict[tuple[int, str], Connection] = {}
         self._connecting: dict[tuple[int, str], asyncio.Lock] = {}
@@ -149,7 +152,7 @@ class Cluster:
 
     async def _connect(self, host: str, port: int) -> Connection:
         try:
-            made = await connect(host, port, timeout=CONNECT_TIMEOUT_S, buffers=self._buffers)
+            made = await connect(self._access, host, port, timeout=CONNECT_TIMEOUT_S, buffers=self._buffers)
         except ClusterError:
             self.counters.failed += 1
             raise

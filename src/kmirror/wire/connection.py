@@ -6,18 +6,16 @@ on without a copy. Requests other than Fetch and Produce are packed and read by 
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, cast
 
-from kafka.protocol.metadata import ApiVersionsRequest, ApiVersionsResponse
-
-from kmirror.model.bootstrap import parse_bootstrap
+from kmirror.errors import ClusterError
 from kmirror.wire.buffers import BufferPool
-from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, check
-from kmirror.wire.transport import SocketTransport, open_socket
+from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, WrongProtocol
 
 CLIENT_ID: Final = b"kmirror"
 MAX_FRAME_BYTES: Final = 256 << 20  # a fetch is bounded by its own limits plus one batch; this is a bound for nonsense
@@ -25,10 +23,21 @@ _INBOX_BYTES: Final = 4096  # the most of a large frame that is copied; small on
 _WRITE_BUFFER_BYTES: Final = 4 << 20
 _LENGTH: Final = struct.Struct(">i")
 _HEADER: Final = struct.Struct(">hhih")
+_TLS_ALERT: Final = b"\x15\x03"
+_RENEW_AT: Final = (0.85, 0.95)
+"""Between these parts of a session's life it is renewed, as Kafka's own clients do it (SaslClientAuthenticator)."""
+
+
+class _Request(NamedTuple):
+    header: tuple[int, int]
+    parts: Sequence[bytes | bytearray | memoryview]
+    flexible: bool
+    future: "asyncio.Future[memoryview]"
+    deadline: float
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Made by `connect`. Every request has a deadline: a broker that misses one loses the whole connection."""
+    """Made by `dial.connect`. Every request has a deadline: a broker that misses one loses the whole connection."""
 
     def __init__(self, name: str, buffers: BufferPool) -> None:
         self.name = name
@@ -44,6 +53,11 @@ class Connection(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._watch: asyncio.TimerHandle | None = None
+        self.fault: Exception | None = None
+        """What ended it, where the transport told."""
+        self._held: list[_Request] | None = None
+        self._renewal: asyncio.TimerHandle | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     # --- the transport's side
 
@@ -58,7 +72,8 @@ class Connection(asyncio.BufferedProtocol):
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        if self._held is None:
+            self._writable.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return (self._inbox if self._body is None else self._body)[self._received :]
@@ -77,6 +92,9 @@ class Connection(asyncio.BufferedProtocol):
         while len(have) >= _LENGTH.size and self.alive:
             size = _LENGTH.unpack_from(have)[0]
             if not 4 <= size <= MAX_FRAME_BYTES:
+                if bytes(have[:2]) == _TLS_ALERT:
+                    self._fail(WrongProtocol(f"{self.name} speaks TLS", 'Set "security.protocol" to SSL or SASL_SSL.'))
+                    return
                 self._fail(ProtocolError(f"{self.name} sent a frame of {size} bytes"))
                 return
             have = have[_LENGTH.size :]
@@ -101,6 +119,7 @@ class Connection(asyncio.BufferedProtocol):
             future.set_result(frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.fault = exc
         self._over(ConnectionLost(f"connection to {self.name} lost" + (f": {exc}" if exc else "")))
 
     # --- our side
@@ -127,8 +146,13 @@ class Connection(asyncio.BufferedProtocol):
         if self._watch:
             self._watch.cancel()
             self._watch = None
-        while self._waiting:
-            future = self._waiting.popleft()[1]
+        if self._renewal:
+            self._renewal.cancel()
+        waiting = [future for _, future, _ in self._waiting] + [request.future for request in self._held or ()]
+        self._waiting.clear()
+        if self._held:
+            self._held.clear()
+        for future in waiting:
             if not future.done():
                 future.set_exception(error)
 
@@ -147,28 +171,80 @@ class Connection(asyncio.BufferedProtocol):
         *,
         flexible: bool,
         timeout: float,
+        pass_gate: bool = False,
     ) -> "asyncio.Future[memoryview]":
         """Writes one request; the future gives the answer's frame, which begins with the correlation id.
 
-        Raises ConnectionLost at once, or the future does. `timeout` in seconds, counted from now.
+        Raises ConnectionLost at once, or the future does. `timeout` in seconds, counted from now. While the connection
+        is authenticated anew (`writes_now` is False) it is written after that, unless it is to `pass_gate`.
         """
         if self._transport is None:
             raise ConnectionLost(f"not connected to {self.name}")
-        self._correlation = (self._correlation + 1) & 0x7FFFFFFF
         future: asyncio.Future[memoryview] = self._loop.create_future()
-        self._waiting.append((self._correlation, future, self._loop.time() + timeout))
-        header = _HEADER.pack(api_key, version, self._correlation, len(CLIENT_ID)) + CLIENT_ID
-        if flexible:
-            header += b"\0"  # no tagged fields
-        size = len(header) + sum(map(len, parts))
-        self._transport.writelines([_LENGTH.pack(size) + header, *parts])
-        if self._watch is None:
-            self._watch = self._loop.call_later(1.0, self._check_deadlines)
+        request = _Request((api_key, version), parts, flexible, future, self._loop.time() + timeout)
+        if self._held is not None and not pass_gate:
+            self._held.append(request)
+        else:
+            self._write(request)
         return future
 
+    def _write(self, request: _Request) -> None:
+        assert self._transport is not None
+        self._correlation = (self._correlation + 1) & 0x7FFFFFFF
+        self._waiting.append((self._correlation, request.future, request.deadline))
+        header = _HEADER.pack(*request.header, self._correlation, len(CLIENT_ID)) + CLIENT_ID
+        if request.flexible:
+            header += b"\0"  # no tagged fields
+        size = len(header) + sum(map(len, request.parts))
+        self._transport.writelines([_LENGTH.pack(size) + header, *request.parts])
+        if self._watch is None:
+            self._watch = self._loop.call_later(1.0, self._check_deadlines)
+
     async def drain(self) -> None:
-        """Waits until the kernel has taken enough of what was written."""
+        """Waits until the kernel has taken enough of what was written, and requests are written at once."""
         await self._writable.wait()
+
+    @property
+    def writes_now(self) -> bool:
+        """False while requests wait for a new authentication."""
+        return self._held is None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Requests that don't `pass_gate` wait until the end: while it is told who we are a broker takes nothing else.
+
+        What raises inside ends the connection.
+        """
+        self._held = []
+        self._writable.clear()
+        try:
+            yield
+        except BaseException as e:
+            why = f": {e.message}" if isinstance(e, ClusterError) else ""
+            self._fail(ConnectionLost(f"connection to {self.name} closed{why}"))
+            raise
+        finally:
+            held, self._held = self._held, None
+            self._writable.set()
+        for request in held:
+            self._write(request)
+
+    def renew_within(self, lifetime_s: float, authenticate: Callable[[], Awaitable[float]]) -> None:
+        """Has `authenticate`, which returns the next lifetime, called before this one ends (KIP-368); 0 has no end."""
+        if lifetime_s > 0 and self.alive:
+            due_s = lifetime_s * random.uniform(*_RENEW_AT)
+            self._renewal = self._loop.call_later(due_s, self._begin_renewal, authenticate)
+
+    def _begin_renewal(self, authenticate: Callable[[], Awaitable[float]]) -> None:
+        self._renewing = self._loop.create_task(self._renew(authenticate))
+
+    async def _renew(self, authenticate: Callable[[], Awaitable[float]]) -> None:
+        try:
+            lifetime_s = await authenticate()
+        except ClusterError as e:  # whoever connects next is told
+            self._fail(ConnectionLost(f"connection to {self.name} closed: {e.message}"))
+        else:
+            self.renew_within(lifetime_s, authenticate)
 
     def version_of(self, api_key: int, least: int, most: int) -> int:
         """The highest version in [least, most] that the broker has; raises UnsupportedVersion."""
@@ -181,11 +257,15 @@ class Connection(asyncio.BufferedProtocol):
             )
         return version
 
-    async def call(self, request: Any, response: Any, version: int, *, timeout: float = 10.0) -> Any:
+    async def call(
+        self, request: Any, response: Any, version: int, *, timeout: float = 10.0, pass_gate: bool = False
+    ) -> Any:
         """One request by kafka-python's codecs; returns the decoded response. Raises ConnectionLost."""
         flexible = request.flexible_version_q(version)
         body = request.encode(version=version)
-        frame = await self.send(request.API_KEY, version, [body], flexible=flexible, timeout=timeout)
+        frame = await self.send(
+            request.API_KEY, version, [body], flexible=flexible, timeout=timeout, pass_gate=pass_gate
+        )
         try:
             return response.decode(bytes(frame), version=version, header=True)
         except (ValueError, IndexError, struct.error) as e:
@@ -200,40 +280,3 @@ def _watch_peer(sock: socket.socket) -> None:
         option = getattr(socket, name, None)  # not every system has all of them
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-async def connect(host: str, port: int, *, timeout: float = 5.0, buffers: BufferPool | None = None) -> Connection:
-    """Connects and learns the broker's API versions; raises ConnectionLost or ProtocolError. `timeout` in seconds.
-
-    Large frames come in memory of `buffers`, which connections of one event loop may share.
-    """
-    name = f"{host}:{port}"
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timeout):
-            sock = await open_socket(host, port)
-    except TimeoutError:
-        raise ConnectionLost(f"no connection to {name} within {timeout:g} s") from None
-    except OSError as e:
-        raise ConnectionLost(f"cannot connect to {name}: {e.strerror or e}") from None
-    connection = Connection(name, buffers or BufferPool())
-    SocketTransport(loop, sock, connection)
-    try:
-        answer = await connection.call(ApiVersionsRequest(), ApiVersionsResponse, 0, timeout=timeout)
-        check(answer.error_code, f"{name} ApiVersions")
-    except BaseException:
-        connection.close()
-        raise
-    connection.versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
-    return connection
-
-
-async def connect_any(bootstrap: str) -> Connection:
-    """To the first of the bootstrap servers that answers; raises ConnectionLost where none does."""
-    fault = ConnectionLost("no bootstrap server")
-    for host, port in parse_bootstrap(bootstrap):
-        try:
-            return await connect(host, port)
-        except ConnectionLost as e:
-            fault = e
-    raise fault

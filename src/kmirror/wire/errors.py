@@ -40,8 +40,22 @@ A corrupt message in a produce response means bytes damaged on the way: Java's C
 class ConnectionLost(Unreachable):
     """The connection is gone: what was in flight on it may or may not have been done."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR")
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, code="BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR")
+
+
+class AuthenticationFailed(ClusterError):
+    """The broker does not believe who we are, or we don't believe who it is."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, code="AUTHENTICATION_ERROR")
+
+
+class WrongProtocol(ClusterError):
+    """The listener is not for the security protocol that we speak."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint, code="MISCONFIGURATION_ERROR")
 
 
 class ProtocolError(ClusterError):

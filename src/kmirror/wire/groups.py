@@ -20,8 +20,10 @@ from kafka.protocol.consumer import (
 from kafka.protocol.metadata import FindCoordinatorRequest, FindCoordinatorResponse
 
 from kmirror.errors import ClusterError
+from kmirror.model.access import Access
 from kmirror.model.group_offsets import Committed, PerGroup, Place
-from kmirror.wire.connection import Connection, connect, connect_any
+from kmirror.wire.connection import Connection
+from kmirror.wire.dial import connect, connect_any
 from kmirror.wire.errors import NONE, BrokerError, ConnectionLost, check
 
 _AT_ONCE: Final = 100
@@ -42,17 +44,17 @@ Ask = Callable[[Connection, Sequence[str], dict[str, T], Faults], Awaitable[None
 """Asks a coordinator for its groups; what it finds and what goes wrong is noted by group."""
 
 
-def committed_offsets(bootstrap: str, groups: Sequence[str], timeout_s: float) -> PerGroup[Offsets]:
+def committed_offsets(access: Access, groups: Sequence[str], timeout_s: float) -> PerGroup[Offsets]:
     """All that these groups have committed; the groups that are refused, each with the reason.
 
     While coordinators move they are asked again, each hundred of groups for `timeout_s` at most. Raises ConnectionLost
     where no bootstrap server answers.
     """
-    return asyncio.run(_each(bootstrap, groups, timeout_s, _fetch))
+    return asyncio.run(_each(access, groups, timeout_s, _fetch))
 
 
 def commit_offsets(
-    bootstrap: str, offsets: Mapping[str, Mapping[Place, Committed]], timeout_s: float
+    access: Access, offsets: Mapping[str, Mapping[Place, Committed]], timeout_s: float
 ) -> PerGroup[None]:
     """Commits as no member of the group, which is refused where it has members; else as committed_offsets.
 
@@ -67,13 +69,13 @@ def commit_offsets(
             else:
                 faults[group] = BrokerError(error_code, f'commit offsets of group "{group}"')
 
-    return asyncio.run(_each(bootstrap, list(offsets), timeout_s, commit))
+    return asyncio.run(_each(access, list(offsets), timeout_s, commit))
 
 
-async def _each(bootstrap: str, groups: Sequence[str], timeout_s: float, ask: Ask[T]) -> PerGroup[T]:
+async def _each(access: Access, groups: Sequence[str], timeout_s: float, ask: Ask[T]) -> PerGroup[T]:
     out: PerGroup[T] = PerGroup()
     with ExitStack() as stack:
-        broker = await connect_any(bootstrap)
+        broker = await connect_any(access)
         stack.callback(broker.close)
         known: dict[Address, Connection] = {}
         stack.callback(_close, known)
@@ -81,14 +83,14 @@ async def _each(bootstrap: str, groups: Sequence[str], timeout_s: float, ask: As
             waiting: Sequence[str] = groups[first : first + _AT_ONCE]
             deadline = time.monotonic() + timeout_s
             while waiting:
-                faults = await _try(broker, known, waiting, ask, out.found)
+                faults = await _try(access, broker, known, waiting, ask=ask, found=out.found)
                 late = time.monotonic() > deadline
                 waiting = [group for group, fault in faults.items() if _passes(fault) and not late]
                 out.refused.update({group: fault for group, fault in faults.items() if group not in waiting})
                 if waiting:
                     await asyncio.sleep(_PAUSE_S)
                     if not broker.alive:
-                        broker = await connect_any(bootstrap)
+                        broker = await connect_any(access)
                         stack.callback(broker.close)
     return out
 
@@ -103,7 +105,13 @@ def _passes(fault: ClusterError) -> bool:
 
 
 async def _try(
-    broker: Connection, known: dict[Address, Connection], groups: Sequence[str], ask: Ask[T], found: dict[str, T]
+    access: Access,
+    broker: Connection,
+    known: dict[Address, Connection],
+    groups: Sequence[str],
+    *,
+    ask: Ask[T],
+    found: dict[str, T],
 ) -> Faults:
     """Once; returns what went wrong. A group can be in both, where it went wrong for a part of it."""
     faults: Faults = {}
@@ -114,7 +122,7 @@ async def _try(
     for address, theirs in coordinators.items():
         try:
             if address not in known or not known[address].alive:
-                known[address] = await connect(*address)
+                known[address] = await connect(access, *address)
             await ask(known[address], theirs, found, faults)
         except ClusterError as e:
             faults.update(dict.fromkeys(theirs, e))

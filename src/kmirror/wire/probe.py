@@ -3,8 +3,10 @@
 import asyncio
 import uuid
 
+from kmirror.model.access import Access
 from kmirror.model.link import GapFill
-from kmirror.wire.connection import Connection, connect_any
+from kmirror.wire.connection import Connection
+from kmirror.wire.dial import connect_any
 from kmirror.wire.errors import (
     CLUSTER_AUTHORIZATION_FAILED,
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -15,21 +17,21 @@ from kmirror.wire.rpc import try_marker
 from kmirror.wire.transactions import end_transaction
 
 
-def probe_gap_fill(bootstrap: str, transactional_id: str) -> frozenset[GapFill]:
+def probe_gap_fill(access: Access, transactional_id: str) -> frozenset[GapFill]:
     """The ways that are allowed; the link's partitions will have transactional ids that begin with `transactional_id`.
 
     Raises ConnectionLost when no bootstrap server answers.
     """
-    return asyncio.run(_probe(bootstrap, transactional_id))
+    return asyncio.run(_probe(access, transactional_id))
 
 
-async def _probe(bootstrap: str, transactional_id: str) -> frozenset[GapFill]:
+async def _probe(access: Access, transactional_id: str) -> frozenset[GapFill]:
     found = set()
     for way, allowed in (
         (GapFill.MARKERS, _markers_allowed),
         (GapFill.TRANSACTIONS, lambda connection: _transactions_allowed(connection, f"{transactional_id}.probe")),
     ):
-        connection = await connect_any(bootstrap)  # one each: a broker may drop it where it does not know the request
+        connection = await connect_any(access)  # one each: a broker may drop it where it does not know the request
         try:
             if await allowed(connection):
                 found.add(way)

@@ -1,18 +1,50 @@
-"""Can anybody be reached at these bootstrap servers? Plain sockets, so that the answer comes fast and says why not."""
+"""Can anybody be reached at these bootstrap servers, and does it let us in? A plain socket first: that is fast."""
 
+import asyncio
 import socket
 import time
 from contextlib import closing
 
-from kmirror.errors import Unreachable
+from kmirror.errors import ClusterError, Unreachable
+from kmirror.model.access import Access
 from kmirror.model.bootstrap import parse_bootstrap
+from kmirror.wire import rpc
+from kmirror.wire.dial import connect_any
+from kmirror.wire.errors import ConnectionLost
 
 
-def check_reachable(bootstrap: str, role: str, timeout: float = 5.0) -> None:
-    """Returns once one server accepts a connection; raises Unreachable with the reason of each that did not.
+def check_reachable(access: Access, role: str, timeout: float = 5.0) -> None:
+    """Returns once one server accepts a connection and answers; raises Unreachable, with the reason of each.
 
-    `role` ("source", "destination") is for the message, `timeout` (seconds) for all servers together.
+    Raises ClusterError where it does not let us in. `role` ("source", "destination") is for the message, `timeout`
+    (seconds) for all servers together, and once more for the answer.
     """
+    _check_accepts(access.bootstrap, role, timeout)
+    try:
+        asyncio.run(_ask(access, timeout))
+    except ConnectionLost as e:
+        raise Unreachable(
+            f"the {role} cluster at {access.bootstrap} does not answer ({e.message})", hint=e.hint, code=e.code
+        ) from e
+    except ClusterError as e:
+        raise ClusterError(f"the {role} cluster does not let us in: {e.message}", hint=e.hint, code=e.code) from e
+
+
+async def _ask(access: Access, timeout: float) -> None:
+    connection = await connect_any(access, timeout=timeout)
+    try:
+        await rpc.metadata(connection, [])
+    except ConnectionLost as e:
+        # ApiVersions alone is answered to everybody.
+        raise ConnectionLost(
+            f"{connection.name} closed the connection at the first question",
+            'Its listener may be for SASL: check the port, and "security.protocol".',
+        ) from e
+    finally:
+        connection.close()
+
+
+def _check_accepts(bootstrap: str, role: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     faults: list[str] = []
     codes: list[str] = []

@@ -1,0 +1,62 @@
+"""Links to secured clusters: properties files as a user would write them, secrets in files of their own."""
+
+from pathlib import Path
+from typing import Final, Self
+
+from kmirror.model.access import Access
+from kmirror.sandbox.secured import SecuredCluster
+from support.mirrors import QUICK, TestLink
+
+SCRAM: Final = "SCRAM-SHA-512"
+
+
+def properties(
+    cluster: SecuredCluster, folder: Path, *, listener: str = "SASL_SSL", mechanism: str = SCRAM, user: str = "mirror"
+) -> dict[str, str]:
+    """To reach `cluster` at this listener as this user. Secrets are in files in `folder`, and referred to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    protocol = {"MTLS": "SSL"}.get(listener, listener)
+    servers = cluster.bootstrap_servers if listener == "PLAINTEXT" else cluster.servers(listener)
+    found = {"bootstrap.servers": servers, "security.protocol": protocol}
+    if protocol.endswith("SSL"):
+        found["ssl.truststore.location"] = str(cluster.directory / "ca.pem")
+    if listener == "MTLS":
+        store = folder / f"{cluster.name}-{user}.pem"
+        store.write_text(cluster.authority.certify(user).store)
+        found["ssl.keystore.location"] = str(store)
+    if protocol.startswith("SASL"):
+        secret = folder / f"{cluster.name}-{user}.password"
+        secret.write_text(cluster.users[user].password + "\n")
+        found |= {
+            "sasl.mechanism": mechanism,
+            "sasl.username": user,
+            "sasl.password": f"${{file:{secret}}}",
+        }
+    return found
+
+
+def access(found: dict[str, str]) -> Access:
+    """What `properties` gave, for who connects without a link."""
+    return Access(
+        found["bootstrap.servers"], tuple(sorted((k, v) for k, v in found.items() if k != "bootstrap.servers"))
+    )
+
+
+def write_properties(path: Path, source: dict[str, str], destination: dict[str, str], **more: str) -> Path:
+    """A file for `link create --config`."""
+    lines = [f"source.{key}={value}" for key, value in source.items()]
+    lines += [f"destination.{key}={value}" for key, value in destination.items()]
+    lines += [f"{key.replace('_', '.')}={value}" for key, value in more.items()]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+class SecuredLink(TestLink):
+    """A link whose both sides are secured; what the tests look with goes by the clusters' plain listeners."""
+
+    __test__ = False
+
+    def create_by(self, folder: Path, source: dict[str, str], destination: dict[str, str], *configs: str) -> Self:
+        config = write_properties(folder / f"{self.name}.properties", source, destination)
+        self.kmirror.run("link", "create", self.name, "--config", str(config), "--config", ",".join([QUICK, *configs]))
+        return self
