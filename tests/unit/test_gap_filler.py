@@ -43,6 +43,11 @@ class Played:
         self.breaks = False
         self.producer_id, self.run_token = 9, 3
 
+    # the connection
+
+    async def unthrottled(self) -> None:
+        """No quota here."""
+
     # the identity
 
     async def lease(self) -> float:

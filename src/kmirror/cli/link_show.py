@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from kmirror.cli.live_text import throttles
 from kmirror.cli.options import LinkArg, OutputOpt
 from kmirror.cli.output import Format, Narrow, print_record, print_rows, without_empty
 
@@ -55,8 +56,11 @@ def describe(link: LinkArg, output: OutputOpt = Format.HUMAN) -> None:
     from kmirror.state.paths import home
 
     row = without_empty(asdict(describe_link(home(), link)), _OMITTED)
+    if not row["throttled"]:
+        del row["throttled"]
     if output is Format.HUMAN:
         row["name"] = row["link_name"]
+        row["throttled"] = f"by {throttles(row['throttled'])}" if row.get("throttled") else ""
         row["configs"] = "\n".join(f"{key}={value}" for key, value in row["configs"].items())
     columns = [
         "name",
@@ -69,6 +73,7 @@ def describe(link: LinkArg, output: OutputOpt = Format.HUMAN) -> None:
         "mirror_partition_states_count",
         "runner_pid",
         "gap_fill",
+        "throttled",
         "configs",
     ]
     print_record(row, columns, output)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from kmirror.cli.live_text import ranges, since
+from kmirror.cli.live_text import ranges, since, throttles
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import LIVE, MirrorState
@@ -173,6 +173,8 @@ def link_notes(link: Link, status: LinkStatus | None, now_ms: int) -> list[Note]
     found = []
     if status.trouble:
         found.append(Note(f"link {link.name}: {status.state}", status.trouble.message, status.trouble.since_ms))
+    if status.throttled:
+        found.append(Note(f"link {link.name} is throttled", f"by {throttles(status.throttled)}"))
     if now_ms - status.updated_ms > _STALE_MS:
         found.append(Note("no word from the runner", f"process {status.pid}", status.updated_ms))
     return found

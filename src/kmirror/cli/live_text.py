@@ -1,11 +1,21 @@
 """Numbers and times as the live view says them: short, never cut off."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
+
+from kmirror.model.status import Throttle
 
 UNKNOWN: Final = "-"
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS: Final = "_.-~=+*#"  # for terminals that cannot show the others
+_THROTTLES: Final = MappingProxyType(
+    {
+        Throttle.SOURCE_QUOTA: "the source's quota",
+        Throttle.DESTINATION_QUOTA: "the destination's quota",
+        Throttle.IO_LIMIT: "cluster.link.io.max.bytes.per.second",
+    }
+)
 
 
 def count(number: int | None, *, grouped: bool = True) -> str:
@@ -80,3 +90,8 @@ def ranges(numbers: Sequence[int]) -> str:
         else:
             parts.append([number])
     return ", ".join("-".join(map(str, part)) for part in parts)
+
+
+def throttles(parts: Mapping[Throttle, float]) -> str:
+    """`the source's quota (83 % of the time)`; empty where nothing has the link wait."""
+    return ", ".join(f"{_THROTTLES[by]} ({part:.0%} of the time)".replace("%", " %") for by, part in parts.items())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kmirror.cli.live_text import since
+from kmirror.cli.live_text import since, throttles
 from kmirror.cli.options import Budget, LinkOpt, MaxLagOpt, OutputOpt, TopicArg, WatchOpt, complete_links
 from kmirror.cli.output import Format, Narrow, Row, note, print_rows, rows_of, say
 from kmirror.errors import UsageError
@@ -133,6 +133,8 @@ def _faults(rows: Sequence[Row]) -> Iterable[str]:
         told = row["partition_error_message"]
         if told and told != said:
             yield f"partition {row['partition']}: {row['partition_state']}: {told}"
+    if rows[0]["throttled"]:
+        yield f"\nThe link is throttled by {throttles(rows[0]['throttled'])}."
     lost = sum(row["lost_offsets"] for row in rows)
     if lost:
         topic, link = rows[0]["mirror_topic_name"], rows[0]["link_name"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 from rich.text import Text
 
-from kmirror.cli.live_text import since, throughput
+from kmirror.cli.live_text import since, throttles, throughput
 from kmirror.cli.mirror_show import for_people, warn_idle, warn_silent
 from kmirror.cli.options import MaxLagOpt, OutputOpt, WatchOpt
 from kmirror.cli.output import Format, cell, out, print_document, print_rows, rows_of, say
@@ -61,6 +61,8 @@ def _print_link(link: "LinkOverview") -> None:
     out().print(head, soft_wrap=True)
     if link.error_message:
         say(f"  {link.error}: {link.error_message}")
+    if link.throttled:
+        say(f"  Throttled by {throttles(link.throttled)}.")
     rows = rows_of(link.mirrors)
     if rows:
         print_rows(rows, _COLUMNS, Format.HUMAN)

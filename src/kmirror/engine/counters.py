@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from kmirror.model.status import Throttle
 from kmirror.wire.cluster import ConnectionCounters
 
 
@@ -35,6 +36,16 @@ class RunCounters:
 
     mirrors: dict[str, MirrorCounters] = field(default_factory=dict)
     connections: dict[str, ConnectionCounters] = field(default_factory=dict)
+    braked_s: float = 0.0
+    """How long fetches waited for cluster.link.io.max.bytes.per.second."""
+
+    def throttled_s(self) -> dict[Throttle, float]:
+        """How long each had this run wait; of several brokers at a time the sum."""
+        return {
+            Throttle.SOURCE_QUOTA: self.cluster("source").throttled_s,
+            Throttle.DESTINATION_QUOTA: self.cluster("destination").throttled_s,
+            Throttle.IO_LIMIT: self.braked_s,
+        }
 
     def mirror(self, topic: str) -> MirrorCounters:
         return self.mirrors.setdefault(topic, MirrorCounters())

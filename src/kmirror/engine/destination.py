@@ -88,6 +88,7 @@ class DestinationProducer:
             except ClusterError as e:
                 self._give_up(e)
                 continue
+            await connection.unthrottled()
             if self._send(connection, version):
                 await connection.drain()
 
@@ -120,7 +121,7 @@ class DestinationProducer:
         except ConnectionLost as e:
             self._settle(sent, e)
         else:
-            answer.add_done_callback(lambda done: self._answered(done, version, sent))
+            answer.add_done_callback(lambda done: self._answered(done, connection, version, sent))
         return True
 
     def _pick(self) -> list[PartitionCopy]:
@@ -144,7 +145,11 @@ class DestinationProducer:
         return picked
 
     def _answered(
-        self, done: "asyncio.Future[memoryview]", version: int, sent: dict[tuple[str | bytes, int], PartitionCopy]
+        self,
+        done: "asyncio.Future[memoryview]",
+        connection: Connection,
+        version: int,
+        sent: dict[tuple[str | bytes, int], PartitionCopy],
     ) -> None:
         if done.cancelled():
             return
@@ -152,7 +157,9 @@ class DestinationProducer:
         try:
             if fault is not None:
                 raise fault
-            _, partitions = wire_produce.decode_produce(done.result(), version)
+            throttle_ms, partitions = wire_produce.decode_produce(done.result(), version)
+            connection.throttled(throttle_ms)
+            self._cluster.counters.throttled_s += throttle_ms / 1000
             self._settle(sent, {(p.topic, p.partition): p for p in partitions})
         except ClusterError as e:
             self._settle(sent, e)

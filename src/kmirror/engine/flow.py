@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, refused_gap
 from kmirror.engine.destination import DestinationProducer
@@ -53,6 +54,7 @@ class Flow:
         recorder: Recorder,
         above: Above,
         *,
+        brake: Brake,
         gap_fill: GapFill,
     ) -> None:
         """`gap_fill`: which way the destination had when the link was made, for gap.fill.mode=auto."""
@@ -62,6 +64,7 @@ class Flow:
         self._identity = sides.identity
         self._settings = settings
         self._budget = budget
+        self._brake = brake
         self._recorder = recorder
         self._engine = above
         self._fetchers: dict[int, SourceFetcher] = {}
@@ -94,6 +97,7 @@ class Flow:
             self._source,
             self._settings,
             self._budget,
+            self._brake,
             assigned=self._assigned,
             on_ready=self._send_on,
             on_end=self._on_end,

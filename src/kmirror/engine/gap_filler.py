@@ -80,6 +80,7 @@ class GapFiller:
                 connection = await self._cluster.connection(self._node, "markers")
                 await connection.drain()
                 fencing = await self._look(connection)
+                await connection.unthrottled()  # a marker that the broker reads late would have outlived its lease
                 writer = await self._leased_writer()
                 # From here to the write nothing is waited for: what is due stays due.
                 counts = self._take(writer, fencing)

@@ -92,8 +92,9 @@ class Identity:
     async def lease(self) -> float:
         """Until when (by `clock_s`) markers may be sent with the current token. Raises Superseded, ClusterError."""
         async with self._one_at_a_time:
-            asked = clock_s()
             connection = await self._connection()
+            await connection.unthrottled()
+            asked = clock_s()
             try:
                 found = await rpc.transaction_state(connection, self._transactional_id)
             except ClusterError:

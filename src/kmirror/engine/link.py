@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from kmirror.engine.backoff import Backoff
+from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.coalesce import MERGED_BYTES
 from kmirror.engine.copy import now_ms
@@ -22,6 +23,7 @@ from kmirror.engine.mirror_copy import MirrorCopy
 from kmirror.engine.opening import Sides, settle
 from kmirror.engine.recorder import Recorder
 from kmirror.engine.tenure import Tenure
+from kmirror.engine.throttling import ThrottleShares
 from kmirror.engine.transactions import Transactions
 from kmirror.errors import ClusterError, KmirrorError
 from kmirror.log import events
@@ -29,7 +31,7 @@ from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.settings import LinkSettings
 from kmirror.model.states import LIVE, RECORDED, Event, MirrorState
-from kmirror.model.status import MirrorStatus, Trouble
+from kmirror.model.status import MirrorStatus, Throttle, Trouble
 from kmirror.wire.cluster import Cluster
 
 log = events(__name__)
@@ -53,6 +55,7 @@ class LinkEngine:
         self._finishing = 0
         self._merged_bytes = MERGED_BYTES if settings.coalesce else 0
         self.budget = Budget(settings.fetch_buffer_bytes)
+        self.brake = Brake(settings.io_max_bytes_per_s, self._counters)
         self._source = Cluster(link.source, "source", link.source_cluster_id, self._counters.cluster("source"))
         self._destination = Cluster(
             link.destination,
@@ -69,6 +72,7 @@ class LinkEngine:
         )
         self.mirrors: dict[str, MirrorCopy] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._shares = ThrottleShares(self._counters)
         self._paused = False
         self._stopping = asyncio.Event()
         self._fault: BaseException | None = None
@@ -83,7 +87,7 @@ class LinkEngine:
         )
         self._transactions = Transactions(self._destination, link.transactional_id)
         sides = Sides(self._source, self._destination, self.identity, self._transactions)
-        self._flow = Flow(sides, settings, self.budget, recorder, above, gap_fill=link.gap_fill)
+        self._flow = Flow(sides, settings, self.budget, recorder, above, brake=self.brake, gap_fill=link.gap_fill)
 
     # --- what is wanted
 
@@ -318,6 +322,10 @@ class LinkEngine:
             waits = self._paused and mirror.mirror.state is MirrorState.ACTIVE and not mirror.error
             out[topic] = replace(found, state=MirrorState.LINK_PAUSED) if waits else found
         return out
+
+    def throttled(self) -> dict[Throttle, float]:
+        """What has the link wait, and for which part of the time; called once a second."""
+        return self._shares.look()
 
 
 def _is_another(before: Mirror, now: Mirror) -> bool:

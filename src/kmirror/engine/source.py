@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from kmirror.engine.backoff import wait_for_event
+from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.opening import fetch_version
@@ -20,7 +21,7 @@ from kmirror.model.settings import LinkSettings
 from kmirror.wire import batch as wire
 from kmirror.wire import fetch as wire_fetch
 from kmirror.wire.cluster import Cluster
-from kmirror.wire.connection import MAX_FRAME_BYTES
+from kmirror.wire.connection import MAX_FRAME_BYTES, Connection
 from kmirror.wire.errors import (
     CORRUPT_MESSAGE,
     OFFSET_OUT_OF_RANGE,
@@ -54,6 +55,7 @@ class SourceFetcher:
         cluster: Cluster,
         settings: LinkSettings,
         budget: Budget,
+        brake: Brake,
         *,
         assigned: Callable[[int], Iterable[PartitionCopy]],
         on_ready: Callable[[PartitionCopy], None],
@@ -65,6 +67,7 @@ class SourceFetcher:
         self._cluster = cluster
         self._settings = settings
         self._budget = budget
+        self._brake = brake
         self._assigned = assigned
         self._on_ready = on_ready
         self._on_end = on_end
@@ -103,49 +106,57 @@ class SourceFetcher:
         return wanted[self._turn :] + wanted[: self._turn], full
 
     async def _fetch(self, wanted: list[PartitionCopy], *, short: bool) -> None:
-        reserved = self._settings.response_fetch_bytes
+        connection = await self._cluster.connection(self._node, "fetch")
+        await connection.unthrottled()
+        reserved = await self._brake.room(self._settings.response_fetch_bytes)
         await self._budget.acquire(reserved)
         kept = 0
         try:
-            connection = await self._cluster.connection(self._node, "fetch")
+            # Much may have happened meanwhile; from here to the request nothing is waited for.
+            now, most = time.monotonic(), self._settings.response_fetch_bytes
+            wanted = [copy for copy in wanted if copy.wants_fetch(now, most)]
+            if not wanted:
+                return
             version = fetch_version(connection)
-            asked: dict[tuple[str | bytes, int], tuple[PartitionCopy, int]] = {}
-            request = []
-            asked_ms = now_ms()
-            for copy in wanted:
-                copy.asked_ms = asked_ms
-                topic = copy.source_topic_id if version >= wire_fetch.BY_ID else copy.source_topic
-                asked[topic, copy.partition] = (copy, copy.generation)
-                most = max(copy.fetch_bytes, self._settings.partition_fetch_bytes)
-                request.append(
-                    FetchPartition(
-                        copy.source_topic,
-                        copy.source_topic_id,
-                        copy.partition,
-                        copy.position,
-                        most,
-                        copy.position_epoch,
-                    )
-                )
-            body = wire_fetch.encode_fetch(
-                version,
-                request,
-                max_wait_ms=_SHORT_WAIT_MS if short else self._settings.fetch_wait_ms,
-                max_bytes=reserved,
-            )
-            timeout = self._settings.request_timeout_s + self._settings.fetch_wait_ms / 1000
-            frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=timeout)
-            _, error, partitions = wire_fetch.decode_fetch(frame, version)
+            asked = {_place(copy, version): (copy, copy.generation, copy.position) for copy in wanted}
+            frame = await self._ask(connection, version, wanted, reserved, short=short)
+            throttle_ms, error, partitions = wire_fetch.decode_fetch(frame, version)
+            self._note_throttle(connection, throttle_ms)
             if error:
                 raise BrokerError(error, "Fetch")
             for fetched in partitions:
                 if (fetched.topic, fetched.partition) not in asked:
                     raise ProtocolError(f"source broker {self._node} answered for a partition that was not asked")
-                copy, generation = asked[fetched.topic, fetched.partition]
-                if generation == copy.generation and copy.is_open:
+                copy, generation, position = asked[fetched.topic, fetched.partition]
+                self._brake.took(fetched.records)
+                if copy.is_open and (generation, position) == (copy.generation, copy.position):
                     kept += self._deliver(copy, fetched)
         finally:
             self._budget.adjust(reserved, kept)
+
+    def _ask(
+        self, connection: Connection, version: int, wanted: list[PartitionCopy], most_bytes: int, *, short: bool
+    ) -> "asyncio.Future[memoryview]":
+        """Sends the fetch; the future gives its answer."""
+        asked_ms = now_ms()
+        request = []
+        for copy in wanted:
+            copy.asked_ms = asked_ms
+            most = max(copy.fetch_bytes, self._settings.partition_fetch_bytes)
+            place = (copy.source_topic, copy.source_topic_id, copy.partition)
+            request.append(FetchPartition(*place, copy.position, most, copy.position_epoch))
+        body = wire_fetch.encode_fetch(
+            version,
+            request,
+            max_wait_ms=_SHORT_WAIT_MS if short else self._settings.fetch_wait_ms,
+            max_bytes=most_bytes,
+        )
+        timeout = self._settings.request_timeout_s + self._settings.fetch_wait_ms / 1000
+        return connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=timeout)
+
+    def _note_throttle(self, connection: Connection, ms: int) -> None:
+        connection.throttled(ms)
+        self._cluster.counters.throttled_s += ms / 1000
 
     def _deliver(self, copy: PartitionCopy, fetched: Fetched) -> int:
         """Queues what came for one partition; returns the bytes that are kept."""
@@ -217,3 +228,8 @@ class SourceFetcher:
             self._on_stale()
         else:
             self._on_end(copy, MirrorError(Failure.SOURCE_REFUSED, str(error), offset=copy.position))
+
+
+def _place(copy: PartitionCopy, version: int) -> tuple[str | bytes, int]:
+    """As an answer of this version names the partition."""
+    return copy.source_topic_id if version >= wire_fetch.BY_ID else copy.source_topic, copy.partition

@@ -5,7 +5,7 @@ Keys are Cluster Linking's where it has them, so that a properties file made for
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -19,6 +19,8 @@ from kmirror.model.start_spec import EARLIEST
 from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
 _MIB: Final = 1024 * 1024
+UNLIMITED: Final = 2**63 - 1
+"""Of `cluster.link.io.max.bytes.per.second`: Kafka's own word for it (Long.MAX_VALUE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class LinkSettings:
     gap_fill_max: int
     retry_timeout_s: float
     coalesce: bool
+    io_max_bytes_per_s: int = field(default=UNLIMITED, compare=False)
+    """Not compared: a running engine takes another one."""
 
 
 _PERIOD: Final = check.number(1000)
@@ -101,6 +105,9 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         ),
         "replica.fetch.max.bytes": Setting(str(_MIB), "Bytes of one partition in a fetch.", check.number(1)),
         "replica.fetch.response.max.bytes": Setting(str(8 * _MIB), "Bytes of one fetch.", check.number(1)),
+        "cluster.link.io.max.bytes.per.second": Setting(
+            str(UNLIMITED), "Bytes a second that are fetched, of all partitions together.", check.number(1, UNLIMITED)
+        ),
         "replica.fetch.wait.max.ms": Setting(
             "500", "How long a fetch waits at the source for records.", check.number(1)
         ),
@@ -282,4 +289,5 @@ def settings_from(configs: Mapping[str, str]) -> LinkSettings:
         gap_fill_max=int(held["gap.fill.max"]),
         retry_timeout_s=int(held["cluster.link.retry.timeout.ms"]) / 1000,
         coalesce=held["batch.coalesce.enable"] == "true",
+        io_max_bytes_per_s=int(held["cluster.link.io.max.bytes.per.second"]),
     )

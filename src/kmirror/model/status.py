@@ -42,6 +42,15 @@ class Trouble:
     code: str = "UNKNOWN"
 
 
+class Throttle(StrEnum):
+    """What may have a link copy less than it could."""
+
+    SOURCE_QUOTA = "source_quota"
+    DESTINATION_QUOTA = "destination_quota"
+    IO_LIMIT = "io_limit"
+    """cluster.link.io.max.bytes.per.second of the link itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
     partition: int
@@ -112,17 +121,20 @@ class LinkStatus:
     trouble: Trouble | None = None
     mirrors: Mapping[str, MirrorStatus] = field(default_factory=dict)
     tasks: Mapping[str, TaskStatus] = field(default_factory=dict)
+    throttled: Mapping[Throttle, float] = field(default_factory=dict)
+    """For which part of the last seconds something had it wait, up to 1; what did not is left out."""
 
 
 def link_status_from(data: Mapping[str, Any]) -> LinkStatus:
     """The inverse of dataclasses.asdict; raises KeyError, TypeError or ValueError where it does not fit."""
-    rest = {k: v for k, v in data.items() if k not in {"state", "trouble", "mirrors", "tasks"}}
+    rest = {k: v for k, v in data.items() if k not in {"state", "trouble", "mirrors", "tasks", "throttled"}}
     return LinkStatus(
         **rest,
         state=LinkState(data["state"]),
         trouble=_trouble(data["trouble"]),
         mirrors={topic: _mirror(m) for topic, m in data["mirrors"].items()},
         tasks={name: task_status_from(t) for name, t in data.get("tasks", {}).items()},
+        throttled={Throttle(by): float(part) for by, part in data.get("throttled", {}).items()},
     )
 
 

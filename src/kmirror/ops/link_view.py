@@ -8,7 +8,7 @@ from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
 from kmirror.model.settings import SETTINGS, shown
 from kmirror.model.states import MirrorState
-from kmirror.model.status import PartitionState, PartitionStatus
+from kmirror.model.status import PartitionState, PartitionStatus, Throttle
 from kmirror.ops.seen import Seen, see
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
@@ -42,6 +42,8 @@ class LinkDescription:
     runner_started_ms: int | None
     created_ms: int
     gap_fill: str
+    throttled: Mapping[Throttle, float]
+    """By what, and for which part of the last seconds."""
     configs: Mapping[str, str]
 
 
@@ -88,6 +90,7 @@ def describe_link(home: Home, name: str) -> LinkDescription:
         runner_started_ms=seen.runner.started_ms if seen.runner else None,
         created_ms=link.created_ms,
         gap_fill=link.gap_fill,
+        throttled=seen.throttled,
         configs=shown_configs(link),
     )
 

@@ -1,12 +1,12 @@
 """What `mirror list` and `mirror describe` tell. Field names are Cluster Linking's JSON keys, ours follow them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
-from kmirror.model.status import PartitionStatus
+from kmirror.model.status import PartitionStatus, Throttle
 from kmirror.ops.seen import Seen
 
 UNKNOWN = -1
@@ -53,6 +53,8 @@ class PartitionRow:
     status_age_ms: int
     lost_offsets: int
     """That the source had removed before they were copied: see the ledger."""
+    throttled: Mapping[Throttle, float]
+    """The whole link: by what, and for which part of the last seconds."""
 
 
 def mirror_row(seen: Seen, mirror: Mirror) -> MirrorRow:
@@ -102,6 +104,7 @@ def partition_rows(seen: Seen, mirror: Mirror, gaps: Sequence[LostGap] = ()) -> 
             mirror_topic_error_message=whole.mirror_topic_error_message,
             status_age_ms=whole.status_age_ms,
             lost_offsets=sum(gap.count for gap in gaps if gap.partition == number),
+            throttled=seen.throttled,
         )
         for number, part in enumerate(parts)
     ]

@@ -1,7 +1,9 @@
 """`kmirror status`: every link with its runner and its mirrors, from what is on this machine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kmirror.model.status import Throttle
 from kmirror.ops.mirror_rows import MirrorRow, mirror_row
 from kmirror.ops.seen import Seen, see
 from kmirror.state.links import LinkStore
@@ -24,6 +26,7 @@ class LinkOverview:
     runner_uptime_ms: int | None
     status_age_ms: int | None
     bytes_per_s: float
+    throttled: Mapping[Throttle, float]
     mirrors: tuple[MirrorRow, ...]
     idle: bool
     silent: bool
@@ -50,6 +53,7 @@ def _overview(seen: Seen) -> LinkOverview:
         runner_uptime_ms=seen.at_ms - runner.started_ms if runner else None,
         status_age_ms=seen.age_ms,
         bytes_per_s=sum(row.bytes_per_s for row in rows),
+        throttled=seen.throttled,
         mirrors=rows,
         idle=seen.idle,
         silent=seen.silent,

@@ -1,12 +1,13 @@
 """A link as recorded, together with what its runner sees: the one place that says which of the two is shown."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import LIVE, MirrorState
-from kmirror.model.status import LinkState, LinkStatus, MirrorStatus, PartitionStatus
+from kmirror.model.status import LinkState, LinkStatus, MirrorStatus, PartitionStatus, Throttle
 from kmirror.ops.clock import now_ms
 from kmirror.process.control import last_seen, observe
 from kmirror.process.detached import running
@@ -39,6 +40,11 @@ class Seen:
         if self.runner is None or self.status is None or self.status.pid != self.runner.pid:
             return None
         return self.status if self.at_ms - self.status.updated_ms <= SILENT_MS else None
+
+    @property
+    def throttled(self) -> Mapping[Throttle, float]:
+        """As LinkStatus; nothing while no runner works."""
+        return self.fresh.throttled if self.fresh else {}
 
     @property
     def silent(self) -> bool:

@@ -126,6 +126,11 @@ class LinkCollector(Collector):
             for cluster, counters in list(read.counters.connections.items()):
                 family.add_metric([self._link, cluster], getattr(counters, name))
             yield family
+        told = "How long requests had to wait, by what had them wait; of several brokers the sum."
+        waits = CounterMetricFamily("kmirror_throttled_seconds", told, labels=["link", "by"])
+        for by, seconds in read.counters.throttled_s().items():
+            waits.add_metric([self._link, by], seconds)
+        yield waits
 
     def _of_mirrors(self) -> Iterator[Metric]:
         status = self._readings.status

@@ -188,12 +188,14 @@ class _Runner:
         before, self._link = self._link, link
         self._note_changes(before, link)
         addresses = [(each.source, each.destination) for each in (before, link)]
-        if settings != self._settings or addresses[0] != addresses[1]:
-            self._settings = settings
+        anew = settings != self._settings or addresses[0] != addresses[1]
+        self._settings = settings
+        if anew:
             self._renewing = not self._env.stopping.is_set()
             self._engine.stop()
         elif not self._renewing:
             self._engine.apply(link.mirrors, paused=link.paused)
+            self._engine.brake.set_rate(settings.io_max_bytes_per_s)
         self._tasks.apply(link)
         self._set_log_format()
         try:
@@ -238,6 +240,7 @@ class _Runner:
             run_token=engine.identity.run_token,
             trouble=trouble,
             mirrors=engine.status(),
+            throttled=engine.throttled(),
             tasks={**self._tasks.status(), GROWTH: self._growth.status(self._link)},
         )
 

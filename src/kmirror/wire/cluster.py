@@ -30,12 +30,13 @@ class WrongCluster(ClusterError):
 class ConnectionCounters:
     """Of one cluster since the process began: connections made, attempts that came to nothing, and those that broke.
 
-    A broken one is counted when it would be used again.
+    A broken one is counted when it would be used again. `throttled_s`: how long its quotas had us wait.
     """
 
     opened: int = 0
     failed: int = 0
     lost: int = 0
+    throttled_s: float = 0.0
 
 
 class Cluster:

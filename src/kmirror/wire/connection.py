@@ -58,6 +58,7 @@ class Connection(asyncio.BufferedProtocol):
         self._held: list[_Request] | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._quiet_until = 0.0
 
     # --- the transport's side
 
@@ -199,6 +200,22 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.writelines([_LENGTH.pack(size) + header, *request.parts])
         if self._watch is None:
             self._watch = self._loop.call_later(1.0, self._check_deadlines)
+    def throttled(self, ms: int) -> None:
+        """A broker's answer said that it will read nothing from us for so long (KIP-219: `throttle_time_ms`).
+
+        What is under way is not late by that.
+        """
+        if ms <= 0:
+            return
+        self._quiet_until = max(self._quiet_until, self._loop.time() + ms / 1000)
+        self._waiting = deque((number, future, due + ms / 1000) for number, future, due in self._waiting)
+
+    async def unthrottled(self) -> None:
+        """Waits until the broker reads again: what was sent earlier would come to it late."""
+        left = self._quiet_until - self._loop.time()
+        while left > 0 and self.alive:
+            await asyncio.sleep(min(left, 0.5))  # it may be lost meanwhile
+            left = self._quiet_until - self._loop.time()
 
     async def drain(self) -> None:
         """Waits until the kernel has taken enough of what was written, and requests are written at once."""
@@ -260,17 +277,23 @@ class Connection(asyncio.BufferedProtocol):
     async def call(
         self, request: Any, response: Any, version: int, *, timeout: float = 10.0, pass_gate: bool = False
     ) -> Any:
-        """One request by kafka-python's codecs; returns the decoded response. Raises ConnectionLost."""
+        """One request by kafka-python's codecs; returns the decoded response. Raises ConnectionLost.
+
+        The broker's quotas are kept to: by waiting before, and by remembering what the answer says.
+        """
+        await self.unthrottled()
         flexible = request.flexible_version_q(version)
         body = request.encode(version=version)
         frame = await self.send(
             request.API_KEY, version, [body], flexible=flexible, timeout=timeout, pass_gate=pass_gate
         )
         try:
-            return response.decode(bytes(frame), version=version, header=True)
+            answer = response.decode(bytes(frame), version=version, header=True)
         except (ValueError, IndexError, struct.error) as e:
             self.close()
             raise ProtocolError(f"{self.name}: unreadable answer to request {request.API_KEY}: {e}") from e
+        self.throttled(getattr(answer, "throttle_time_ms", None) or 0)
+        return answer
 
 
 def _watch_peer(sock: socket.socket) -> None:
