@@ -74,7 +74,10 @@ def test_the_limit_holds_over_some_seconds(batch: int, round_trip_ms: int) -> No
 
 
 def _in_a_second(fetches: Sequence[tuple[float, int]]) -> list[int]:
-    return [sum(size for at, size in fetches if start <= at < start + 1) for start, _ in fetches[:: max(1, len(fetches) // 50)]]
+    return [
+        sum(size for at, size in fetches if start <= at < start + 1)
+        for start, _ in fetches[:: max(1, len(fetches) // 50)]
+    ]
 
 
 def test_what_is_cut_off_does_not_count(clock: Clock) -> None:

@@ -281,3 +281,30 @@ def test_an_unreadable_answer_is_a_protocol_error(noise: bytes) -> None:
             assert not connection.alive
 
     with_server(serve, act)
+
+
+def test_a_throttled_connection_is_left_alone_and_nothing_is_late() -> None:
+    """KIP-219: the broker reads nothing for a while. What was sent before is given that time on top of its own."""
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        _, _, correlation, body = await request(reader)
+        await asyncio.sleep(1.5)  # a deadline is looked at once a second
+        writer.write(frame(correlation, body))
+        await echo(reader, writer)
+
+    async def act(connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        answer = ask(connection, b"early", timeout=0.1)
+        connection.throttled(1800)
+        began = loop.time()
+        assert bytes(await answer)[4:] == b"early"
+        await connection.unthrottled()
+        assert loop.time() - began >= 1.79
+        connection.throttled(0)
+        await connection.unthrottled()
+        connection.throttled(60_000)
+        loop.call_later(0.1, connection.close)
+        await connection.unthrottled()  # nobody waits for a connection that is gone
+        assert not connection.alive
+
+    with_server(serve, act)
