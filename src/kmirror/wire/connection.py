@@ -200,6 +200,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.writelines([_LENGTH.pack(size) + header, *request.parts])
         if self._watch is None:
             self._watch = self._loop.call_later(1.0, self._check_deadlines)
+
     def throttled(self, ms: int) -> None:
         """A broker's answer said that it will read nothing from us for so long (KIP-219: `throttle_time_ms`).
 
