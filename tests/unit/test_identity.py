@@ -29,6 +29,9 @@ class Coordinator:
         monkeypatch.setattr(module.rpc, "init_producer_id", self._init)
         monkeypatch.setattr(module.rpc, "transaction_state", self._state)
 
+    async def unthrottled(self) -> None:
+        """No quota here."""
+
     async def coordinator(self, transactional_id: str) -> "Coordinator":
         assert transactional_id == "kmirror.l.1"
         self.connections += 1
