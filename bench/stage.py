@@ -54,8 +54,10 @@ class Stage:
 def stage(directory: Path) -> Iterator[Stage]:
     """Starts both clusters in `directory`, and stops them."""
     runtime = kafka_runtime(_VERSION, connect_mirror=True, say=print)
-    source = KafkaCluster("source", directory / "source", runtime, properties=_PROPERTIES)
-    destination = KafkaCluster("destination", directory / "destination", runtime, properties=_PROPERTIES)
+    source = KafkaCluster("source", directory / "source", runtime, properties=_PROPERTIES, java_options=())
+    destination = KafkaCluster(
+        "destination", directory / "destination", runtime, properties=_PROPERTIES, java_options=()
+    )
     with source, destination:
         yield Stage(directory, runtime, source, destination)
 

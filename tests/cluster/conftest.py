@@ -14,6 +14,7 @@ from kmirror.sandbox import KafkaCluster, kafka_runtime
 from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
 from support import processes
 from support.kmirror_cli import Kmirror
+from support.warm import WarmStart
 
 CURRENT = "4.3.1"
 PREVIOUS = "3.9.2"
@@ -45,6 +46,13 @@ def nothing_left_behind() -> Iterator[None]:
     del os.environ[processes.SESSION_VARIABLE]
     if left:
         pytest.fail("left running by the tests:\n" + "\n".join(map(str, left)), pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_start(nothing_left_behind: None) -> Iterator[None]:
+    with WarmStart() as Kmirror.warm:
+        yield
+    Kmirror.warm = None
 
 
 @pytest.fixture(scope="session")

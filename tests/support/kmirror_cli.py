@@ -9,14 +9,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from support import processes
 from support.wait import eventually
+from support.warm import WarmStart
 
 
 class Kmirror:
     """kmirror with its KMIRROR_HOME in a folder of the test."""
+
+    warm: ClassVar[WarmStart | None] = None
+    """Where commands are started from, so that they need not import everything anew; None: each for itself."""
 
     def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
         self.home = home
@@ -43,21 +47,26 @@ class Kmirror:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end. `check` fails the test, with all output, unless it exits with 0."""
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "kmirror", *args],
-                env=self.environment,
-                input=stdin if stdin is not None else "",
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
+            done = self._run(args, stdin or "", timeout)
         except subprocess.TimeoutExpired as expired:
             told = _output(_text(expired.stdout), _text(expired.stderr))
             raise AssertionError(f"`{_line(args)}` did not end within {timeout} s\n{told}") from expired
         if check and done.returncode != 0:
             raise AssertionError(f"`{_line(args)}` exited with {done.returncode}\n{_output(done.stdout, done.stderr)}")
         return done
+
+    def _run(self, args: tuple[str, ...], stdin: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        if self.warm and "PYTHONPATH" not in self.environment:  # which is for the start of an interpreter
+            return self.warm.run(args, self.environment, stdin=stdin, timeout=timeout)
+        return subprocess.run(
+            [sys.executable, "-m", "kmirror", *args],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
     def json(self, *args: str, timeout: float = 60) -> Any:
         """Run with `-o json` and parse what was printed."""

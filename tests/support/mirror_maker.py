@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Self
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
+from kmirror.sandbox.broker import QUICK_START
 
 _CLASS = "org.apache.kafka.connect.mirror.MirrorMaker"
-_JVM = ("-Xms128M", "-Xmx512M", "-XX:+UseSerialGC", "-Djava.awt.headless=true")
+_JVM = ("-Xms128M", "-Xmx512M", "-XX:+UseSerialGC", "-Djava.awt.headless=true", *QUICK_START)
 _LOG = """\
 rootLogger.level=WARN
 rootLogger.appenderRef.a.ref=A

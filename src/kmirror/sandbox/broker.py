@@ -15,6 +15,8 @@ from kmirror.sandbox.probe import known_brokers
 from kmirror.sandbox.runtime import KafkaRuntime
 from kmirror.sandbox.settings import LOG4J, LOG4J2, Node, render_properties
 
+QUICK_START = ("-XX:TieredStopAtLevel=1", "-Xshare:auto")
+"""For Java: a broker is up after half the work, and later does more for each byte than one that optimises fully."""
 _PORT_TAKEN = "Address already in use"
 _RELAUNCHES = 5
 
@@ -22,13 +24,16 @@ _RELAUNCHES = 5
 class Broker:
     """A combined KRaft broker and controller in `directory`; `label` is how errors call it."""
 
-    def __init__(self, label: str, node: Node, directory: Path, runtime: KafkaRuntime) -> None:
+    def __init__(
+        self, label: str, node: Node, directory: Path, runtime: KafkaRuntime, java_options: Sequence[str] = QUICK_START
+    ) -> None:
         self.node = node
         self.log = directory / "broker.log"
         self.data = directory / "data"
         self._label = label
         self._directory = directory
         self._runtime = runtime
+        self._java_options = java_options
         self._process: subprocess.Popen[bytes] | None = None
         self._formatter: subprocess.Popen[bytes] | None = None
         self._relaunches = 0
@@ -60,7 +65,7 @@ class Broker:
     def begin_format(self, cluster_id: str, options: Sequence[str] = ()) -> None:
         """Starts Kafka's own formatter; `finish_format` waits for it."""
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._directory / "server.properties")]
-        self._formatter = self._spawn(["-XX:TieredStopAtLevel=1", "-Xshare:auto"], [*tool, *options])
+        self._formatter = self._spawn(QUICK_START, [*tool, *options])
 
     def finish_format(self, timeout: float) -> None:
         """Does nothing when nothing had to be formatted."""
@@ -81,7 +86,8 @@ class Broker:
         self._launch()
 
     def _launch(self) -> None:
-        self._process = self._spawn(["-Xmx768m"], ["kafka.Kafka", str(self._directory / "server.properties")])
+        command = ["kafka.Kafka", str(self._directory / "server.properties")]
+        self._process = self._spawn(["-Xmx768m", *self._java_options], command)
 
     def sees(self) -> frozenset[int]:
         """The brokers that this one knows; none while it does not answer. Raises SandboxError when it has died."""
@@ -116,7 +122,7 @@ class Broker:
             self._process.wait()
         self._process = None
 
-    def _spawn(self, options: list[str], command: list[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, options: Sequence[str], command: list[str]) -> subprocess.Popen[bytes]:
         logging = [
             f"-Dlog4j2.configurationFile={self._directory / 'log4j2.properties'}",
             f"-Dlog4j.configuration={(self._directory / 'log4j.properties').as_uri()}",

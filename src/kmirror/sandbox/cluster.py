@@ -12,7 +12,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from kmirror.errors import SandboxError
-from kmirror.sandbox.broker import Broker
+from kmirror.sandbox.broker import QUICK_START, Broker
 from kmirror.sandbox.ports import HOST, HeldPorts
 from kmirror.sandbox.runtime import KafkaRuntime
 from kmirror.sandbox.settings import Node, broker_properties
@@ -25,6 +25,7 @@ class KafkaCluster:
     """Real brokers of one version. Broker `i` has node id `i`, its folder is `directory/node-<i>`.
 
     The same directory again gives the same cluster: its data, its id and, where they are free, its ports.
+    `java_options` are those of the brokers: by default they start fast, without them they run fast.
     Start it from a thread that lives as long as the brokers should (see leash).
     """
 
@@ -37,6 +38,7 @@ class KafkaCluster:
         brokers: int = 1,
         properties: Mapping[str, str] = _NONE,
         ports: Sequence[int] | None = None,
+        java_options: Sequence[str] = QUICK_START,
     ) -> None:
         self.name = name
         self.directory = directory.absolute()
@@ -46,7 +48,13 @@ class KafkaCluster:
         weakref.finalize(self, self._held.release)
         self._nodes, self._cluster_id = self._identity(brokers, ports)
         self._brokers = [
-            Broker(f'broker {node.id} of cluster "{name}"', node, self.directory / f"node-{node.id}", runtime)
+            Broker(
+                f'broker {node.id} of cluster "{name}"',
+                node,
+                self.directory / f"node-{node.id}",
+                runtime,
+                java_options,
+            )
             for node in self._nodes
         ]
         self.bootstrap_servers = ",".join(f"{HOST}:{node.port}" for node in self._nodes)
