@@ -56,7 +56,8 @@ class Kmirror:
         return done
 
     def _run(self, args: tuple[str, ...], stdin: str, timeout: float) -> subprocess.CompletedProcess[str]:
-        if self.warm and "PYTHONPATH" not in self.environment:  # which is for the start of an interpreter
+        # PYTHONPATH is for the start of an interpreter: whoever sets it needs one that starts.
+        if self.warm and self.environment.get("PYTHONPATH") == os.environ.get("PYTHONPATH"):
             return self.warm.run(args, self.environment, stdin=stdin, timeout=timeout)
         return subprocess.run(
             [sys.executable, "-m", "kmirror", *args],
