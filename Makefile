@@ -26,7 +26,7 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest tests/unit
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/cluster
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit

@@ -14,6 +14,7 @@ from kmirror.sandbox import KafkaCluster, kafka_runtime
 from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
 from support import processes
 from support.kmirror_cli import Kmirror
+from support.proxy import ProxiedCluster
 from support.warm import WarmStart
 
 CURRENT = "4.3.1"
@@ -89,6 +90,25 @@ def guarded_west(
     nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SecuredCluster]:
     yield from _secured("guarded-west", request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def proxied(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
+    """A destination whose links pass through a proxy, for faults on the way. Who suspends the broker resumes it."""
+    directory = tmp_path_factory.mktemp("proxied")
+    with ProxiedCluster("proxied", directory) as cluster:
+        yield cluster
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def module_home(
+    nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kmirror]:
+    """One home for the links of a module: their mirrors don't disturb each other."""
+    command = Kmirror(tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2]) / "home")
+    yield command
+    assert not command.stop_all()
 
 
 def _secured(

@@ -4,9 +4,6 @@ None of it is a foreign writer (no false alarm), none of it is appended twice. T
 a proxy that knows produce requests.
 """
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
 
 from kmirror.sandbox import KafkaCluster
@@ -20,20 +17,8 @@ PRODUCE = 0
 
 
 @pytest.fixture(scope="module")
-def proxied(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
-    directory = tmp_path_factory.mktemp("acks")
-    with ProxiedCluster("acks", directory) as cluster:
-        yield cluster
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def link(
-    nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory, east: KafkaCluster, proxied: ProxiedCluster
-) -> Iterator[TestLink]:
-    command = Kmirror(tmp_path_factory.mktemp("acks-home") / "home")
-    yield TestLink(command, east, proxied, "acks").create()
-    assert not command.stop_all()
+def link(module_home: Kmirror, east: KafkaCluster, proxied: ProxiedCluster) -> TestLink:
+    return TestLink(module_home, east, proxied, "acks").create()
 
 
 @pytest.fixture

@@ -27,26 +27,18 @@ SOURCES = ("east", "east_39")
 CURRENT, PREVIOUS = "4.3.1", "3.9.2"
 
 
-@pytest.fixture(scope="module")
-def home(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kmirror]:
-    """One home for the links of the whole module: its mirrors don't disturb each other."""
-    command = Kmirror(tmp_path_factory.mktemp("logs") / "home")
-    yield command
-    assert not command.stop_all()
-
-
 GetLink = Callable[..., TestLink]
 
 
 @pytest.fixture(scope="module")
-def get_link(home: Kmirror, west: KafkaCluster) -> GetLink:
+def get_link(module_home: Kmirror, west: KafkaCluster) -> GetLink:
     """`get_link(source, *configs)`: the one link from there with these configs."""
     made: dict[tuple[str, ...], TestLink] = {}
 
     def get(source: KafkaCluster, *configs: str) -> TestLink:
         key = (source.bootstrap_servers, *configs)
         if key not in made:
-            made[key] = TestLink(home, source, west, f"link-{len(made)}").create(*configs)
+            made[key] = TestLink(module_home, source, west, f"link-{len(made)}").create(*configs)
         return made[key]
 
     return get

@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,21 +22,6 @@ from support.wait import eventually
 
 SUPERSEDED = 5
 """The exit code of a runner that gives the link up to a younger one."""
-
-
-@pytest.fixture(scope="module")
-def proxied(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
-    directory = tmp_path_factory.mktemp("proxied")
-    with ProxiedCluster("proxied", directory) as cluster:
-        yield cluster
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def module_home(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kmirror]:
-    command = Kmirror(tmp_path_factory.mktemp("markers") / "home")
-    yield command
-    assert not command.stop_all()
 
 
 @pytest.fixture(scope="module")

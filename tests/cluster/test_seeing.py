@@ -7,12 +7,10 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
 from support.terminal import Terminal
 from support.traffic import ANY_TIMESTAMP, DAY_MS, Record, create_topic, produce
@@ -24,11 +22,9 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 @pytest.fixture(scope="module")
-def link(east, west, tmp_path_factory) -> Iterator[TestLink]:
+def link(module_home, east, west) -> TestLink:
     """One link for the module: its mirrors don't disturb each other."""
-    command = Kmirror(tmp_path_factory.mktemp("seeing") / "home")
-    yield TestLink(command, east, west).create("metrics.address=0")
-    assert not command.stop_all()
+    return TestLink(module_home, east, west).create("metrics.address=0")
 
 
 @pytest.fixture

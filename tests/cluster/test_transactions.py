@@ -42,21 +42,6 @@ def locked(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def proxied(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
-    directory = tmp_path_factory.mktemp("proxied")
-    with ProxiedCluster("proxied", directory) as cluster:
-        yield cluster
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def module_home(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kmirror]:
-    command = Kmirror(tmp_path_factory.mktemp("transactions") / "home")
-    yield command
-    assert not command.stop_all()
-
-
-@pytest.fixture(scope="module")
 def link(module_home: Kmirror, east: KafkaCluster, locked: GuardedCluster) -> TestLink:
     return TestLink(module_home, east, locked, "locked").create()
 
