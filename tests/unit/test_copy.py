@@ -204,7 +204,9 @@ def test_gaps_are_joined_and_filled_from_the_front() -> None:
 
 
 def test_a_refused_gap_says_where_and_what_to_grant() -> None:
-    found = refused_gap(Fill(5, 1, Gap.MARKER), 5)
+    copy = made(log_end=5)
+    copy.enqueue(Fill(5, 1, Gap.MARKER))
+    found = refused_gap(copy)
     assert (found.code, found.offset) == (Failure.GAP_NOT_FILLABLE, 5)
     assert Gap.MARKER in found.message
     assert "ALTER" in found.message

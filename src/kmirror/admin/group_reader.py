@@ -1,14 +1,13 @@
 """A plain consumer group, as any application has one: what the demo lets move from one cluster to the other."""
 
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
+from kmirror.admin.background import InBackground
 from kmirror.errors import ClusterError, NotReached
 
 _WAIT_S: Final = 0.1
@@ -42,35 +41,25 @@ class Stretch:
         return not self.jumps and not earlier.jumps and self.begins == places
 
 
-class GroupReader:
-    """Reads a topic as the only member of a group, in a thread of its own, from `with` to `stop`."""
+class GroupReader(InBackground):
+    """Reads a topic as the only member of a group, from `with` to `stop`."""
 
     def __init__(self, bootstrap: str, topic: str, group: str) -> None:
+        super().__init__(group)
         self._group = group
         self._stretch = Stretch()
         self._error: str | None = None
         self._consumer = _consumer(bootstrap, group)
         self._consumer.subscribe([topic])
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=group, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ending.set()
-        self._thread.join()
 
     def stop(self) -> Stretch:
         """Commits and leaves; returns what was read. Raises ClusterError."""
-        self._ending.set()
-        self._thread.join()
+        self.end()
+        return self._stretch
+
+    def _check(self) -> None:
         if self._error is not None:
             raise ClusterError(f'group "{self._group}" could not go on: {self._error}')
-        return self._stretch
 
     def _run(self) -> None:
         try:

@@ -5,16 +5,15 @@ They use nothing else of kmirror, so that a fault of the mirror cannot hide in h
 
 import json
 import random
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from kmirror.admin.background import InBackground
 from kmirror.errors import ClusterError, NotReached
 
 _TICK_S: Final = 0.05
@@ -26,10 +25,11 @@ Seen = tuple[int, bytes | None, bytes | None, tuple[tuple[str, str | bytes | Non
 """What a consumer sees of a record: offset, key, value, headers, (kind of timestamp, timestamp)."""
 
 
-class OrderTraffic:
-    """Produces orders at a steady rate in a thread of its own, from `with` to its end; `sent` were confirmed."""
+class OrderTraffic(InBackground):
+    """Produces orders at a steady rate, from `with` to its end; `sent` were confirmed."""
 
     def __init__(self, bootstrap: str, topic: str, per_second: int) -> None:
+        super().__init__("orders")
         self.sent = 0
         self._topic = topic
         self._per_second = per_second
@@ -37,30 +37,18 @@ class OrderTraffic:
         self._producer = Producer(
             {"bootstrap.servers": bootstrap, "linger.ms": 20, "compression.type": "lz4", "acks": "all", "log_level": 0}
         )
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="orders", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ending.set()
-        if kind is None:
-            self.stop()
 
     def stop(self) -> int:
         """Ends the traffic and returns how many orders were confirmed; raises ClusterError if one was refused."""
-        self._ending.set()
-        self._thread.join()
+        self.end()
+        return self.sent
+
+    def _check(self) -> None:
         left = self._producer.flush(_SILENCE_S)
         if self._error is not None:
             raise ClusterError(f"an order was not taken: {self._error.str()}")
         if left:
             raise NotReached(f"{left} orders were not confirmed within {_SILENCE_S:.0f} s")
-        return self.sent
 
     def _run(self) -> None:
         started, done = time.monotonic(), 0

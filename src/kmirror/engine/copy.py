@@ -287,9 +287,10 @@ class PartitionCopy:
         )
 
 
-def refused_gap(gap: Fill | None, offset: int, *, grant: str = "ALTER on the cluster") -> MirrorError:
-    """The destination does not let kmirror write markers; with `grant` it would."""
-    what = gap.gap if gap else Gap.HOLE
+def refused_gap(copy: PartitionCopy, *, grant: str = "ALTER on the cluster") -> MirrorError:
+    """The destination does not let kmirror fill the gap that is next; with `grant` it would."""
+    step, offset = copy.next_step(), copy.appender.log_end
+    what = step.gap if isinstance(step, Fill) else Gap.HOLE
     message = (
         f"offset {offset} of the source holds {what}, and the destination does not let kmirror write a marker there"
     )

@@ -173,8 +173,7 @@ class Flow:
     def _on_refused(self, copy: PartitionCopy) -> None:
         """No markers here: empty transactions then, unless the link is told to take markers alone."""
         if self._settings.gap_fill_mode == GapFill.MARKERS:
-            gap = copy.next_step()
-            self._on_end(copy, refused_gap(gap if isinstance(gap, Fill) else None, copy.appender.log_end))
+            self._on_end(copy, refused_gap(copy))
             return
         if self._gap_fill is not GapFill.TRANSACTIONS:
             log.warning("the destination takes no markers: offsets without a record are filled by empty transactions")

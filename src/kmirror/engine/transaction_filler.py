@@ -151,10 +151,8 @@ class TransactionFiller:
     def _refused(self, copy: PartitionCopy, fault: ClusterError) -> None:
         if isinstance(fault, BrokerError) and fault.kafka_code == TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             copy.marking = False
-            gap = copy.next_step()
             grant = f'WRITE on the transactional id "{self._transactions.id_of(copy)}", or ALTER on the cluster'
-            error = refused_gap(gap if isinstance(gap, Fill) else None, copy.appender.log_end, grant=grant)
-            self._on_end(copy, error)
+            self._on_end(copy, refused_gap(copy, grant=grant))
         else:
             self._give_up(copy, fault)
 
