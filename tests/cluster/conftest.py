@@ -118,7 +118,9 @@ def _secured(
     directory = tmp_path_factory.mktemp(name)
     listeners = {**LISTENERS, "MISNAMED": Listener("SSL", hosts=["elsewhere.example"])}
     listeners["EXPIRED"] = Listener("SSL", expired=True)
-    with SecuredCluster(name, directory, kafka_runtime(CURRENT), properties=SPEEDY, listeners=listeners) as cluster:
+    # Sessions by this one mechanism end soon: who uses it has to authenticate anew all the time (KIP-368).
+    settings = {**SPEEDY, "listener.name.sasl_ssl.scram-sha-512.connections.max.reauth.ms": "6000"}
+    with SecuredCluster(name, directory, kafka_runtime(CURRENT), properties=settings, listeners=listeners) as cluster:
         yield cluster
     if not request.session.testsfailed:
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,6 +1,8 @@
 """Secured clusters on both sides: every way in works on both planes, every wrong way is told in one line."""
 
 import json
+import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,14 @@ from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError
 from kmirror.model.access import Access
 from kmirror.sandbox.authority import Authority
+from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.secured import SecuredCluster
+from kmirror.sandbox.token_endpoint import TokenEndpoint
 from kmirror.wire.reach import check_reachable
 from support.groups import committed
 from support.kmirror_cli import Kmirror
-from support.secured import SecuredLink, access, properties
-from support.traffic import Record, create_topic, produce, sized
+from support.secured import SecuredLink, access, by_token, change_password, properties, write_properties
+from support.traffic import Record, Traffic, create_topic, produce, sized
 from support.transactions import transaction
 from support.wait import eventually
 
@@ -69,6 +73,96 @@ def test_a_whole_mirror_over_scram(link: SecuredLink, tmp_path: Path, topic_name
     link.verb("promote", topic_name)
     link.await_status(topic_name, "STOPPED")
     link.compare(topic_name, at_least=300)
+
+
+def test_sessions_are_renewed_and_secrets_change_under_way(link: SecuredLink, tmp_path: Path, topic_name: str) -> None:
+    """Tokens at the source and sessions at the destination live for 6 s, and a password is changed meanwhile."""
+    east = link.source.bootstrap_servers
+    create_topic(east, topic_name, 2)
+    clients = {"admin": "the secret of a client"}
+    with TokenEndpoint(clients, life_s=6) as endpoint, Traffic(east, topic_name, rate=200) as traffic:
+        folder = tmp_path / "secrets"
+        link.create_by(
+            tmp_path, by_token(link.source, folder, endpoint), properties(link.destination, folder, user="admin")
+        )
+        link.mirror(topic_name)
+        transaction(east, topic_name, [Record(b"k", b"aborted")] * 5, commit=False)
+        eventually(lambda: "purpose=markers" in link.whole_log(), 40, "every connection is made")
+        connected = link.whole_log().count(" connected ")
+        change_password(link.destination, "admin", folder)
+        for _ in range(4):
+            given = endpoint.given
+            transaction(east, topic_name, [Record(b"k", b"aborted")] * 5, commit=False)
+            eventually(lambda known=given: endpoint.given > known, 40, "the token is renewed")
+        # Whoever did not renew would have lost every connection at least three times by now.
+        assert link.whole_log().count(" connected ") - connected < connected
+        traffic.stop()
+        link.assert_exact(topic_name, at_least=1000)
+        for cluster, side in ((link.source, "source"), (link.destination, "destination")):
+            told = [line for line in link.whole_log().splitlines() if "does not accept" in line and side in line]
+            assert len(told) <= 1, f"{cluster.name}: {told}"
+
+
+def test_what_kmirror_writes_holds_no_secret(link: SecuredLink, tmp_path: Path, topic_name: str) -> None:
+    """With secrets as they are in its configuration: they are in links.toml alone, which is its owner's."""
+    create_topic(link.source.bootstrap_servers, topic_name, 1)
+    produce(link.source.bootstrap_servers, topic_name, sized(50))
+    sides = [properties(cluster, tmp_path / "s", user="admin") for cluster in (link.source, link.destination)]
+    secrets = [cluster.users["admin"].password for cluster in (link.source, link.destination)]
+    for side, secret in zip(sides, secrets, strict=True):
+        side["sasl.password"] = secret
+    certified = link.source.authority.certify("admin", password="of-the-key")
+    sides[0] |= {
+        "ssl.keystore.certificate.chain": certified.certificate.replace("\n", "\\n"),
+        "ssl.keystore.key": certified.key.replace("\n", "\\n"),
+        "ssl.key.password": "of-the-key",
+    }
+    secrets += ["of-the-key", certified.key.splitlines()[1]]
+    config = write_properties(tmp_path / "link.properties", *sides)
+    told: list[str] = []
+
+    def run(*words: str, code: int = 0) -> None:
+        done = link.kmirror.run(*words, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        told.append(done.stdout + done.stderr)
+
+    run("link", "create", link.name, "--config", str(config))
+    assert "is kept in links.toml as it is" in told[0]
+    run("link", "create", "other", "--config", str(config), "--config", "sasl.password=wrong", code=1)
+    assert "does not accept" in told[-1]
+    link.mirror(topic_name)
+    link.assert_exact(topic_name)
+    update = ("link", "configuration", "update", link.name, "--config")
+    run(*update, "sasl.username=${env:NOT_SET}", code=1)
+    for words in (
+        ("link", "list"),
+        ("link", "describe", link.name),
+        ("link", "configuration", "list", link.name, "-o", "json"),
+        ("link", "task", "list", link.name),
+        ("mirror", "describe", topic_name, "--link", link.name),
+        ("mirror", "verify", topic_name, "--link", link.name),
+        ("mirror", "verify", topic_name, "--link", link.name, "--independent"),
+        ("status",),
+        ("export",),
+    ):
+        run(*words)
+    link.kmirror.run("doctor", "--link", link.name, check=False)
+    (tmp_path / "more.properties").write_text(f"metrics.address=127.0.0.1:0\nsasl.password={secrets[0]}\n")
+    run(*update, str(tmp_path / "more.properties"))
+    run("mirror", "promote", topic_name, "--link", link.name)
+    run("link", "logs", link.name)
+    running = "".join(process.command for process in link.kmirror.processes())
+    assert "link run" in running
+    written = b"".join(path.read_bytes() for path in sorted(link.kmirror.home.rglob("*")) if is_written(path))
+    assert written
+    for secret in secrets:
+        assert secret.encode() not in written + "".join([running, *told]).encode()
+    assert secrets[0] in link.kmirror.links_file.read_text()
+    assert link.kmirror.links_file.stat().st_mode & 0o777 == 0o600
+
+
+def is_written(path: Path) -> bool:
+    return path.is_file() and path.name != "links.toml"
 
 
 def commit_group(cluster: SecuredCluster, group: str, topic: str, offset: int) -> None:
@@ -129,3 +223,23 @@ def test_every_wrong_way_is_told_in_one_line(
     assert "\n" not in e.value.message
     assert hint in (e.value.hint or "")
     assert "wrong" not in e.value.message + (e.value.hint or "")
+
+
+def test_a_sandbox_for_people(kmirror: Kmirror, tmp_path: Path) -> None:
+    """The files that it writes are enough for a link, and for Kafka's own kind of clients."""
+    held = HeldPorts()
+    ports = [str(port) for port in held.choose(2)]
+    held.release()
+    up = kmirror.start("sandbox", "up", "--secure", "--east-port", ports[0], "--west-port", ports[1])
+    log = kmirror.home.with_name(f"{kmirror.home.name}-foreground-0.log")
+    eventually(lambda: "Ready." in log.read_text() or up.poll() is not None, 240, "the sandbox is up")
+    told = log.read_text()
+    (command,) = re.findall(r"kmirror (link create .*)", told)
+    made = kmirror.run(*command.split())
+    assert 'security.protocol"="SASL_SSL"' in made.stdout
+    files = [Path(path) for path in re.findall(r"\S+\.properties", told)]
+    assert len(files) == 7
+    assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+    up.send_signal(signal.SIGINT)
+    assert up.wait(60) == 0
+    assert not any(file.exists() for file in files)

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Final, Self
 
+from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+
 from kmirror.model.access import Access
-from kmirror.sandbox.secured import SecuredCluster
-from support.mirrors import QUICK, TestLink
+from kmirror.sandbox.secured import SecuredCluster, User
+from kmirror.sandbox.token_endpoint import TokenEndpoint
+from support.mirrors import QUICK, TestLink, admin
 
 SCRAM: Final = "SCRAM-SHA-512"
 
@@ -51,10 +54,36 @@ def write_properties(path: Path, source: dict[str, str], destination: dict[str, 
     return path
 
 
+def by_token(cluster: SecuredCluster, folder: Path, endpoint: TokenEndpoint, user: str = "admin") -> dict[str, str]:
+    found = properties(cluster, folder, user=user, mechanism="OAUTHBEARER")
+    secret = folder / f"{user}.client-secret"
+    secret.write_text(endpoint.clients[user])
+    credentials = "sasl.oauthbearer.client.credentials.client"
+    return {key: value for key, value in found.items() if key not in {"sasl.username", "sasl.password"}} | {
+        "sasl.oauthbearer.token.endpoint.url": endpoint.url,
+        f"{credentials}.id": user,
+        f"{credentials}.secret": f"${{file:{secret}}}",
+    }
+
+
+def change_password(cluster: SecuredCluster, user: str, folder: Path) -> None:
+    """At the brokers, for SCRAM-SHA-512, and then in the file to which `properties` refers."""
+    changed = User(user, "another password")
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    upsertion = UserScramCredentialUpsertion(user, info, changed.password.encode())
+    client = admin(cluster)
+    client.alter_user_scram_credentials([upsertion])[user].result(20)
+    (folder / f"{cluster.name}-{user}.password").write_text(changed.password)
+    cluster.users[user] = changed
+
+
 class SecuredLink(TestLink):
     """A link whose both sides are secured; what the tests look with goes by the clusters' plain listeners."""
 
     __test__ = False
+
+    def whole_log(self) -> str:
+        return (self.kmirror.runtime(self.name) / "kmirror.log").read_text()
 
     def create_by(self, folder: Path, source: dict[str, str], destination: dict[str, str], *configs: str) -> Self:
         config = write_properties(folder / f"{self.name}.properties", source, destination)

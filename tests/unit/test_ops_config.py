@@ -45,7 +45,7 @@ def test_a_file(tmp_path):
 def test_a_file_with_a_line_that_is_no_pair(tmp_path):
     path = tmp_path / "link.properties"
     path.write_text("a=1\nnonsense\n")
-    with pytest.raises(UsageError, match="pattern from configuration: nonsense"):
+    with pytest.raises(UsageError, match="pattern from configuration: line 2 of"):
         parse_config([str(path)])
 
 

@@ -1,5 +1,6 @@
 """The one place that turns librdkafka's errors into kmirror's, with Cluster Linking's names of the causes."""
 
+import re
 from types import MappingProxyType
 from typing import Final
 
@@ -17,7 +18,13 @@ SILENT: Final = MappingProxyType(
     }
 )
 
-NOT_LET_IN: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001
+NOT_LET_IN: Final = frozenset(
+    {
+        KafkaError._AUTHENTICATION,  # noqa: SLF001
+        KafkaError._SSL,  # noqa: SLF001
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+    }
+)
 """What librdkafka tells beside the answer, and goes on trying."""
 
 _DENIED: Final = frozenset(
@@ -31,9 +38,6 @@ _DENIED: Final = frozenset(
 
 _REFUSED: Final = MappingProxyType(
     {
-        KafkaError._AUTHENTICATION: "AUTHENTICATION_ERROR",  # noqa: SLF001
-        KafkaError._SSL: "AUTHENTICATION_ERROR",  # noqa: SLF001
-        KafkaError.SASL_AUTHENTICATION_FAILED: "AUTHENTICATION_ERROR",
         KafkaError.INVALID_CONFIG: "MISCONFIGURATION_ERROR",
         KafkaError.POLICY_VIOLATION: "POLICY_VIOLATION_ERROR",
         KafkaError.TOPIC_EXCEPTION: "INVALID_TOPIC",
@@ -76,6 +80,10 @@ PASSING: Final = frozenset(
 """What passes by itself while leaders move: asked again within a call's time."""
 
 
+_WHERE: Final = re.compile(r"^\w+://\S+: | \(after .*\)$")
+"""What librdkafka puts around its words."""
+
+
 def error_of(failure: KafkaException) -> KafkaError:
     error = failure.args[0]
     assert isinstance(error, KafkaError)
@@ -91,6 +99,12 @@ def translated(error: KafkaError, *, doing: str, side: str, bootstrap: str) -> K
             f"cannot {doing}: the {side} cluster at {bootstrap} does not answer",
             hint=f"Check that the {side} cluster is up, and that its advertised listeners can be reached from here.",
             code=SILENT[code],
+        )
+    if code in NOT_LET_IN:
+        return ClusterError(
+            f"cannot {doing}: the {side} cluster at {bootstrap} does not let us in: {_WHERE.sub('', words)}",
+            hint="Check the security configurations of the link; `kmirror doctor` says more.",
+            code="AUTHENTICATION_ERROR",
         )
     if code in _DENIED:
         return AuthorizationFailed(

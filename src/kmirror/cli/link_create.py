@@ -1,12 +1,14 @@
 """`kmirror link create`."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from kmirror.cli.options import ConfigOpt, OutputOpt
 from kmirror.cli.output import Format, note, print_document, say
-from kmirror.model.link import GapFill
+from kmirror.errors import UsageError
+from kmirror.model.link import DESTINATION_PREFIX, GapFill
 
 _EPILOG = (
     "Example:\n\n"
@@ -18,6 +20,26 @@ _WAYS = {
     GapFill.MARKERS: "markers",
     GapFill.TRANSACTIONS: "empty transactions",
 }
+
+
+KeyOpt = Annotated[str | None, typer.Option(metavar="KEY", help="SASL_SSL with PLAIN: the name. With its secret.")]
+SecretOpt = Annotated[
+    str | None,
+    typer.Option(metavar="SECRET", help="The password; better `${env:NAME}` or `${file:/path}`, in single quotes."),
+]
+
+
+def _api_keys(given: Mapping[str, tuple[str | None, str | None]]) -> dict[str, tuple[str, str]]:
+    """By the prefix of the side's configurations; raises UsageError where one of two is missing."""
+    found = {}
+    for side, (key, secret) in given.items():
+        if (key is None) != (secret is None):
+            raise UsageError(
+                f"`--{side}-api-key` and `--{side}-api-secret` must be supplied together", hint="Give both, or none."
+            )
+        if key is not None and secret is not None:
+            found["" if side == "source" else DESTINATION_PREFIX] = (key, secret)
+    return found
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +67,10 @@ def create(
             help="Brokers of the cluster to copy to.",
         ),
     ] = None,
+    source_api_key: KeyOpt = None,
+    source_api_secret: SecretOpt = None,
+    destination_api_key: KeyOpt = None,
+    destination_api_secret: SecretOpt = None,
     config: ConfigOpt = [],  # noqa: B006 - Typer copies it
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate the link, but do not create it.")] = False,
     no_validate: Annotated[
@@ -55,6 +81,9 @@ def create(
     """Create a link between two clusters.
 
     Both are asked for their cluster ids, and the destination for how gaps in the offsets can be filled there.
+
+    --config says how they are reached: security.protocol, sasl.* and ssl.* as in Kafka's clients, with the prefix
+    "destination." for the cluster to copy to. The API keys are short for SASL_SSL with PLAIN.
     """
     from kmirror.ops.link_create import create_link
     from kmirror.ops.link_view import shown_configs
@@ -66,6 +95,12 @@ def create(
         source=source,
         destination=destination,
         config=config,
+        keys=_api_keys(
+            {
+                "source": (source_api_key, source_api_secret),
+                "destination": (destination_api_key, destination_api_secret),
+            }
+        ),
         dry_run=dry_run,
         validate=not no_validate,
     )

@@ -19,11 +19,15 @@ def up(
     orders: Annotated[
         int, typer.Option(min=0, help='So many orders a second are written to the topic "orders" in east.')
     ] = 0,
+    brokers: Annotated[int, typer.Option(min=1, max=9, help="Brokers of each; on the ports from its own on.")] = 1,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="With TLS, SASL and ACLs; properties files for clients are written.")
+    ] = False,
 ) -> None:
     """Start two Apache Kafka clusters, east and west, and stop and remove them with Ctrl-C.
 
     They live in a temporary folder. The first time Apache Kafka is fetched.
     """
-    from kmirror.cli.sandbox_up import stay_up
+    from kmirror.cli.sandbox_up import Wanted, stay_up
 
-    stay_up(east_port, west_port, orders)
+    stay_up(Wanted((east_port, west_port), orders, brokers, secure))

@@ -29,6 +29,8 @@ def replace_references(value: str, look_up: Callable[[str, str], str]) -> str:
 
 def check_references(value: str) -> None:
     """Raises ValueError with what is wrong with a reference, without its value."""
+    if value == HIDDEN:
+        raise ValueError(f"is {HIDDEN}, which stands for a secret that is not shown")
 
     def check(kind: str, rest: str) -> str:
         if not rest:

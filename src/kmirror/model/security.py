@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Final
 
-from kmirror.model.secrets import check_references, has_reference, is_reference
+from kmirror.model.secrets import HIDDEN, check_references, has_reference, is_reference
 from kmirror.model.setting import Setting, SettingError
 from kmirror.model.setting_checks import one_of
 
@@ -164,7 +164,7 @@ def parse_security(properties: Mapping[str, str], prefix: str = "") -> Security:
         check_host=of("ssl.endpoint.identification.algorithm") == "https",
     )
     if protocol.is_sasl:
-        _check_sasl(found, prefix, later=is_reference(of("sasl.jaas.config")))
+        _check_sasl(found, prefix, later=_is_later(of("sasl.jaas.config")))
     elif any(properties.get(key) for key in KEYS if key.startswith("sasl.")):
         raise SettingError(
             f'"{prefix}sasl." configurations are given, but "{prefix}security.protocol" is {protocol}',
@@ -174,8 +174,13 @@ def parse_security(properties: Mapping[str, str], prefix: str = "") -> Security:
     return found
 
 
+def _is_later(jaas: str) -> bool:
+    """Whether what it says is not known here."""
+    return is_reference(jaas) or jaas == HIDDEN
+
+
 def _from_jaas(text: str, mechanism: str, prefix: str) -> dict[str, str]:
-    if not text or is_reference(text):
+    if not text or _is_later(text):
         return {}
     try:
         module, options = parse_jaas(text)

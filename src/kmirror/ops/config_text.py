@@ -1,6 +1,6 @@
 """What `--config` may hold: a comma list `key=value,key=value`, or the path of a properties file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kmirror.errors import UsageError
@@ -13,7 +13,7 @@ def parse_config(given: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         path = Path(text)
-        found |= _pairs(_file_lines(path)) if _is_file(path) else _pairs(_list_items(text))
+        found |= _file_pairs(path) if _is_file(path) else _list_pairs(text)
     return found
 
 
@@ -24,17 +24,27 @@ def _is_file(path: Path) -> bool:
         return False  # longer than any path may be: a list
 
 
-def _file_lines(path: Path) -> Iterable[str]:
+def _file_pairs(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         why = e.strerror if isinstance(e, OSError) else "it is not text in UTF-8"
         raise UsageError(f'cannot read configuration file "{path}": {why}', hint="Give a readable file.") from e
-    lines = (line.strip() for line in text.replace("\\\n", "").splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    found = {}
+    begun = ""
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        if line.endswith("\\"):
+            begun += line[:-1]
+            continue
+        item, begun = (begun + line).strip(), ""
+        if item and not item.startswith("#"):
+            # A line may be a part of a secret: its number is enough.
+            key, value = _pair(item, f'line {number} of "{path}"')
+            found[key] = value
+    return found
 
 
-def _list_items(text: str) -> Iterable[str]:
+def _list_pairs(text: str) -> dict[str, str]:
     """Split at commas; what has no `=` belongs, comma and all, to the value before it."""
     items: list[str] = []
     for part in text.split(","):
@@ -42,19 +52,17 @@ def _list_items(text: str) -> Iterable[str]:
             items.append(part)
         else:
             items[-1] += f",{part}"
-    return items
+    return dict(_pair(item, item) for item in items)
 
 
-def _pairs(items: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(
-                f'failed to parse "key=value" pattern from configuration: {item}',
-                hint='Write "key=value,key=value", or the path of an existing file with one "key=value" a line.',
-            )
-        for escape, character in _ESCAPES:
-            value = value.replace(escape, character)
-        found[key.strip()] = value
-    return found
+def _pair(item: str, place: str) -> tuple[str, str]:
+    """`place` is how an error calls it."""
+    key, equals, value = item.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(
+            f'failed to parse "key=value" pattern from configuration: {place}',
+            hint='Write "key=value,key=value", or the path of an existing file with one "key=value" a line.',
+        )
+    for escape, character in _ESCAPES:
+        value = value.replace(escape, character)
+    return key.strip(), value

@@ -9,6 +9,7 @@ from kmirror.errors import Conflict, KmirrorError, UsageError
 from kmirror.model.fleet import Action, Change, WantedLink, WantedMirror
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
+from kmirror.model.settings import shown
 from kmirror.model.states import MirrorState
 from kmirror.ops.fleet_plan import plan_changes
 from kmirror.ops.link_config import change_configs
@@ -163,7 +164,8 @@ def export_fleet(home: Home, link: str | None) -> tuple[str, list[str]]:
 
 def _exported(link: Link) -> WantedLink:
     mirrors = {topic: _wanted(m) for topic, m in link.mirrors.items() if m.state in _EXPORTED}
-    return WantedLink(link.name, link.configs, mirrors)
+    configs = {key: shown(key, value) for key, value in link.configs.items()}
+    return WantedLink(link.name, configs, mirrors)
 
 
 def _wanted(mirror: Mirror) -> WantedMirror:

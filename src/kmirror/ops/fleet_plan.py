@@ -6,6 +6,7 @@ from typing import Final
 from kmirror.model.fleet import Action, Change, WantedLink, WantedMirror
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
+from kmirror.model.secrets import HIDDEN
 from kmirror.model.settings import SETTINGS, shown, value_of
 from kmirror.model.states import MirrorState
 
@@ -30,6 +31,12 @@ def plan_changes(wanted: Mapping[str, WantedLink], links: Mapping[str, Link], *,
 
 def _link_change(wanted: WantedLink, known: Link | None) -> Change:
     if known is None:
+        hidden = [key for key, value in wanted.configs.items() if value == HIDDEN]
+        if hidden:
+            told = (
+                f"its secret is hidden in the file: write {hidden[0]} as a reference, ${{env:NAME}} or ${{file:/path}}"
+            )
+            return Change(Action.REFUSED, wanted.name, detail=told)
         return Change(Action.CREATE, wanted.name)
     different = dict(_differences(wanted.configs, known.configs))
     if not different:
@@ -46,6 +53,8 @@ def _differences(wanted: Mapping[str, str], known: Mapping[str, str]) -> Iterato
     for key in SETTINGS:
         if key == _PAUSED and key not in wanted:
             continue
+        if wanted.get(key) == HIDDEN and key in known:
+            continue  # what an export did not show stays what it is
         if value_of(wanted, key) != value_of(known, key):
             yield key, wanted.get(key)
 

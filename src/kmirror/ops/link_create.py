@@ -4,6 +4,7 @@ import base64
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError, Conflict, UsageError
@@ -21,6 +22,10 @@ from kmirror.wire.reach import check_reachable
 _SOURCE_KEY = "bootstrap.servers"
 _DESTINATION_KEY = DESTINATION_PREFIX + _SOURCE_KEY
 _ID_TIMEOUT_S = 4.0  # after a connection was accepted: together with that, an answer comes within 10 s
+
+
+ApiKey = tuple[str, str]
+"""Key and secret: name and password of SASL PLAIN over TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,15 @@ def create_link(
     source: str | None,
     destination: str | None,
     config: Sequence[str] = (),
+    keys: Mapping[str, ApiKey] = MappingProxyType({}),
     dry_run: bool = False,
     validate: bool = True,
 ) -> LinkCreated:
-    """Raises UsageError, Conflict where the name or the pair of clusters is wrong, Unreachable."""
-    made = store_link(home, name, link_configs(source, destination, config), dry_run=dry_run, validate=validate)
+    """`keys` by the prefix of their side. Raises UsageError, Conflict where the name or the pair of clusters is wrong,
+    Unreachable and other ClusterErrors.
+    """
+    configs = link_configs(source, destination, config, keys)
+    made = store_link(home, name, configs, dry_run=dry_run, validate=validate)
     warnings = (*ignored_warning(parse_config(config)), *secrets_warning(made.link.configs))
     return replace(made, warnings=(*warnings, *made.warnings))
 
@@ -94,13 +103,23 @@ def store_link(
     return LinkCreated(link, stored=not dry_run, asked=validate, warnings=tuple(warnings))
 
 
-def link_configs(source: str | None, destination: str | None, config: Sequence[str]) -> dict[str, str]:
+def link_configs(
+    source: str | None,
+    destination: str | None,
+    config: Sequence[str],
+    keys: Mapping[str, ApiKey] = MappingProxyType({}),
+) -> dict[str, str]:
     """All properties of the link to be, flags before files; raises UsageError at the first that is wrong."""
     configs = kept_of(config)
     if source is not None:
         configs[_SOURCE_KEY] = source
     if destination is not None:
         configs[_DESTINATION_KEY] = destination
+    for prefix, (key, secret) in keys.items():
+        configs.pop(f"{prefix}sasl.jaas.config", None)
+        configs[f"{prefix}security.protocol"] = "SASL_SSL"
+        configs[f"{prefix}sasl.mechanism"] = "PLAIN"
+        configs[f"{prefix}sasl.username"], configs[f"{prefix}sasl.password"] = key, secret
     configs.setdefault("link.mode", "DESTINATION")
     for key, side in ((_SOURCE_KEY, "source"), (_DESTINATION_KEY, "destination")):
         if key not in configs:
@@ -118,10 +137,13 @@ def link_configs(source: str | None, destination: str | None, config: Sequence[s
 
 def kept_of(config: Sequence[str]) -> dict[str, str]:
     """What is kept of `--config`, by the names that configurations have here; raises UsageError."""
+    found: dict[str, str] = {}
     try:
-        return kept(parse_config(config))
+        for given in config:
+            found |= kept(parse_config([given]))
     except SettingError as e:
         raise UsageError(str(e), hint=e.hint) from e
+    return found
 
 
 def _refuse_taken(name: str, links: Mapping[str, Link]) -> None:

@@ -80,8 +80,8 @@ class SecuredCluster(KafkaCluster):
         for listener, made in self._listeners.items():
             if made.protocol in {"SSL", "SASL_SSL"}:
                 certified = self.authority.certify("broker", made.hosts, expired=made.expired)
-                _write_private(self._store(listener), certified.store)
-        _write_private(self.directory / "ca.pem", self.authority.certificate)
+                write_private(self._store(listener), certified.store)
+        write_private(self.directory / "ca.pem", self.authority.certificate)
         super().prepare()
 
     def launch(self, timeout: float = 60) -> None:
@@ -149,6 +149,6 @@ class SecuredCluster(KafkaCluster):
         return properties
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.write_text(text, "ascii")

@@ -8,8 +8,9 @@ import tomli_w
 
 from kmirror.model.fleet import WantedLink, WantedMirror
 from kmirror.model.link import name_fault
+from kmirror.model.secrets import HIDDEN
 from kmirror.model.setting import SettingError
-from kmirror.model.settings import check_setting, check_together
+from kmirror.model.settings import SETTINGS, check_setting, check_together, name_of
 
 _PREFIX: Final = "cluster.link.prefix"
 _REQUIRED: Final = ("bootstrap.servers", "destination.bootstrap.servers")
@@ -54,7 +55,8 @@ def _link(name: str, item: Mapping[str, Any], place: str, faults: list[str]) -> 
     if fault:
         faults.append(f'{place}: link name "{name}" {fault}')
     faults += [f'{place}: "{key}" is unknown, known are configs and mirrors' for key in item.keys() - _LINK_KEYS]
-    configs = _configs(item.get("configs", {}), f"{place}.configs", faults, check_setting)
+    configs = _configs(item.get("configs", {}), f"{place}.configs", faults, _check_setting)
+    configs = {name_of(key): value for key, value in configs.items()}
     faults += [f'{place}.configs: "{key}" is missing' for key in _REQUIRED if key not in configs]
     try:
         check_together(configs)
@@ -65,6 +67,13 @@ def _link(name: str, item: Mapping[str, Any], place: str, faults: list[str]) -> 
     for topic, wanted in _tables(item.get("mirrors", {}), f"{place}.mirrors", faults):
         mirrors[topic] = _mirror(topic, wanted, prefix, f"{place}.mirrors.{_quoted(topic)}", faults)
     return WantedLink(name, {"link.mode": "DESTINATION", **configs}, mirrors)
+
+
+def _check_setting(key: str, value: str) -> None:
+    """As check_setting, of any name of a key; a secret that an export did not show stays what it is."""
+    known = SETTINGS.get(name_of(key))
+    if not (known and known.sensitive and value == HIDDEN):
+        check_setting(name_of(key), value)
 
 
 _LINK_KEYS: Final = frozenset({"configs", "mirrors"})

@@ -66,7 +66,7 @@ def _fetch(security: Security) -> Token:
     url = security.token_endpoint
     name = urllib.parse.urlsplit(url)._replace(query="", fragment="").geturl()
     form = {"grant_type": "client_credentials", **({"scope": security.scope} if security.scope else {})}
-    pair = f"{urllib.parse.quote(security.client_id)}:{urllib.parse.quote(security.client_secret)}"
+    pair = f"{security.client_id}:{security.client_secret}"  # not URL-encoded, as Kafka's own clients send it
     request = urllib.request.Request(  # noqa: S310 - the scheme is looked at in `_check_url`
         _check_url(url),
         data=urllib.parse.urlencode(form).encode(),
