@@ -91,6 +91,10 @@ class MirrorMaker:
             self._process.wait()
         self._process = None
 
+    def copy_of(self, topic: str) -> str:
+        """What its default policy calls the copy."""
+        return f"{self._source}.{topic}"
+
     @property
     def pid(self) -> int:
         assert self._process is not None, "MirrorMaker 2 does not run"
