@@ -11,8 +11,10 @@ import uuid
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from support import tmux
 from support.mirrors import TestLink
 from support.terminal import Terminal
+from support.tmux import Tmux
 from support.traffic import ANY_TIMESTAMP, DAY_MS, Record, create_topic, produce
 from support.transactions import transaction
 from support.wait import eventually
@@ -122,6 +124,23 @@ def test_status_is_watched_in_a_terminal(link, watched, columns, lines):
         assert seen.interrupt() == 0
         assert watched in seen.text
         assert not seen.screen.cursor.hidden
+
+
+@pytest.mark.skipif(not tmux.INSTALLED, reason="tmux is not installed; the test above needs nothing")
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50)])
+def test_status_is_watched_in_tmux(link, watched, tmp_path, columns, lines):
+    """No line is wrapped or cut where people have it: each picture stands where the last one stood."""
+    shown = re.compile(rf"^{watched} +ACTIVE +2 +0 +0 s +[\d,.]+/s +[▁-█]+ +[▁-█]+$", re.MULTILINE)
+    command = [sys.executable, "-m", "kmirror", "status", "--watch"]
+    with Tmux(tmp_path, command, columns, lines, link.kmirror.environment) as seen:
+        text = seen.wait_for(shown.search)
+        assert re.search(rf"^{LINK}  ACTIVE  \d", text, re.MULTILINE)
+        assert re.search(r"^Tasks: .*PartitionGrowth", text, re.MULTILINE)
+        link.kmirror.run("mirror", "pause", watched, "--link", LINK)
+        text = seen.wait_for(re.compile(rf"^{watched} +PAUSED ", re.MULTILINE).search)
+        assert text.count(watched) == 1
+        assert seen.interrupt() == 0
+        assert watched in seen.text
 
 
 @pytest.mark.parametrize("prefix", [(), ("env", "NO_COLOR=1")], ids=["colour", "no-colour"])
