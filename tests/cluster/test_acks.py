@@ -32,9 +32,8 @@ def mirrored(link: TestLink, topic_name: str) -> str:
 
 
 def write(link: TestLink, topic: str, batches: int = 10) -> None:
-    for number in range(batches):
-        records = [Record(b"%d" % number, b"%d" % index) for index in range(20)]
-        produce(link.source.bootstrap_servers, topic, records, partition=0)
+    records = (Record(b"%d" % number, b"%d" % index) for number in range(batches) for index in range(20))
+    produce(link.source.bootstrap_servers, topic, records, partition=0, batch_records=20)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.admin.groups import GroupAdmin
+from kmirror.model.access import Access
 from kmirror.sandbox import KafkaCluster
-from support.groups import GroupConsumer, Seen, committed, delete_group
+from support.groups import GroupConsumer, Seen, delete_group
 from support.mirror_maker import MirrorMaker
 from support.mirrors import admin
 from support.pages import RUN, blocks, commands, pages_to_run
@@ -94,7 +97,9 @@ def test_a_group_moves_from_mirrormaker_2_word_for_word(terminal, kmirror, east,
     ):
         seen.add(consumer.read(150))
         consumer.commit()
-        eventually(lambda: committed(west, group, maker.copy_of(topic)), 180, maker.log, 0.5)
+        groups = GroupAdmin(ClusterAdmin(Access(west.bootstrap_servers), "destination"))
+        translated = (maker.copy_of(topic), 0)
+        eventually(lambda: translated in groups.committed([group]).found[group], 180, maker.log, 0.5)
         for command, shown in [*create, *look]:
             run(terminal, with_addresses(command, east, west), shown)
         seen.add(consumer.read(100))

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -18,6 +19,9 @@ the default retention deletes within seconds."""
 
 LARGE = 900 * 1024
 """Bytes of a large record: below the default limit of 1 MiB a batch."""
+
+_FEW, _SMALL = 200, 100_000
+"""Records and bytes that surely fit one batch."""
 
 DAY_MS = 86_400_000
 
@@ -65,7 +69,7 @@ def produce(
     *,
     partition: int | None = None,
     compression: str = "none",
-    idempotent: bool = True,
+    idempotent: bool | None = None,
     batch_records: int = 10_000,
     batch_bytes: int = 1_000_000,
     linger_ms: float = 5,
@@ -76,8 +80,14 @@ def produce(
 
     A record's own partition goes before `partition`; without any the key decides. An idempotent producer needs half a
     second for its producer id; without one a retried batch may land behind the next one, so that only records
-    that fit one batch are safe (a broker that has just started does answer "not leader" once).
+    that fit one batch are safe (a broker that has just started does answer "not leader" once). So unless `idempotent`
+    says it, the producer is idempotent where there are more.
     """
+    rest = iter(records)
+    first = list(islice(rest, min(_FEW, batch_records) + 1))
+    if idempotent is None:
+        fit = sum(len(r.key or b"") + len(r.value or b"") for r in first) < min(_SMALL, batch_bytes)
+        idempotent = not fit or len(first) > min(_FEW, batch_records)
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -86,7 +96,7 @@ def produce(
             "compression.type": compression,
             "batch.num.messages": batch_records,
             "batch.size": batch_bytes,
-            "linger.ms": linger_ms,
+            "linger.ms": linger_ms if idempotent else max(linger_ms, 50),  # all in one batch; a flush does not wait
             "queue.buffering.max.messages": 1_000_000,
             "log_level": 2,
             **(config or {}),
@@ -99,7 +109,7 @@ def produce(
         if error is not None:
             failures.append(error)
 
-    for record in records:
+    for record in chain(first, rest):
         if record.partition is None and partition is not None:
             send(producer, topic, replace(record, partition=partition), delivered)
         else:
