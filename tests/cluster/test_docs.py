@@ -106,7 +106,7 @@ def test_a_group_moves_from_mirrormaker_2_word_for_word(terminal, kmirror, east,
         consumer.commit()
     for command, shown in promote:
         run(terminal, command, shown)
-    with GroupConsumer(west, group, topic, reset="error") as consumer:
+    with GroupConsumer(west, group, topic) as consumer:
         seen.add(consumer.read_rest())
     assert (seen.lost(b"record %d" % n for n in range(RECORDS)), seen.again) == ([], 0)
     for cluster in (east, west):

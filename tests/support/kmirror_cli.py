@@ -147,9 +147,10 @@ class Kmirror:
         return {*self.runner_pids().values(), *(p.pid for p in self._foreground if p.poll() is None)}
 
     def _running(self, pids: set[int]) -> set[int]:
+        left = {pid for pid in pids if processes.alive(pid)}
         for process in self._foreground:
-            process.poll()  # collects our own children, so that no zombie stays
-        return {pid for pid in pids if processes.alive(pid)}
+            process.poll()  # collects our own children that are over, only then: one may end at this very moment
+        return left
 
 
 def _is_locked(descriptor: int) -> bool:

@@ -1,5 +1,6 @@
 """What of a source's ACLs belongs to the destination, and what may be deleted there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,19 @@ def test_nobody_gets_to_write_to_a_mirror() -> None:
 def test_what_is_denied_is_denied_at_a_mirror_too() -> None:
     denied = topic("orders", "WRITE", permission="DENY")
     assert set(wanted_acls([denied], {"orders"}, set()).acls) == {denied}
+
+
+def test_what_would_bar_kmirror_itself_is_not_given_while_it_does() -> None:
+    everybody = [replace(topic("ord", "READ", prefixed=True, permission="DENY"), principal="User:*")]
+    cluster = Acl("CLUSTER", "LITERAL", "kafka-cluster", "User:kmirror", "*", "ALTER", "DENY")
+    own = replace(topic("orders", "WRITE", permission="DENY"), principal="User:kmirror")
+    source = [*everybody, cluster, own, topic("users", "ALL", permission="DENY"), topic("orders")]
+    found = wanted_acls(source, {"orders"}, set(), {"User:kmirror"})
+    assert set(found.barring) == {*everybody, cluster, own}
+    assert set(found.acls) == {topic("users", "ALL", permission="DENY"), topic("orders")}
+    assert set(wanted_acls(source, {"orders"}, set()).barring) == set(everybody)
+    assert set(wanted_acls(source, {"users"}, {"orders"}, {"User:kmirror"}).barring) == {cluster}
+    assert set(wanted_acls(source, set(), {"orders"}, {"User:kmirror"}).acls) == set(source)
 
 
 def test_all_of_a_mirror_is_to_read_it() -> None:

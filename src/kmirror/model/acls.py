@@ -14,6 +14,7 @@ LITERAL: Final = "LITERAL"
 PREFIXED: Final = "PREFIXED"
 ALLOW: Final = "ALLOW"
 DENY: Final = "DENY"
+EVERYBODY: Final = "User:*"
 _EVERY: Final = "*"
 _LOOKS: Final = ("READ", "DESCRIBE_CONFIGS")
 """What is left of ALLOW ALL on a mirror; READ brings DESCRIBE with it."""
@@ -47,13 +48,23 @@ class Acl:
     def lets_write(self) -> bool:
         return self.permission_type == ALLOW and self.operation in {"WRITE", "ALL"} and self.resource_type == TOPIC
 
+    def bars(self, principals: Collection[str], topics: Collection[str]) -> bool:
+        """Keeps one of these principals from what it does with these topics, or with groups and the cluster beside."""
+        if self.permission_type != DENY or self.principal not in {*principals, EVERYBODY}:
+            return False
+        return any(self.covers(topic) for topic in topics) if self.resource_type == TOPIC else bool(topics)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`acls` belong to the destination now, each with that of the source from which it comes; `held` are held back."""
+    """`acls` belong to the destination now, each with that of the source from which it comes; `held` are held back.
+
+    `barring` are too: they would keep kmirror itself from its mirrors.
+    """
 
     acls: Mapping[Acl, Acl]
     held: tuple[Acl, ...]
+    barring: tuple[Acl, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +77,20 @@ class AclPlan:
     """Ours that are at the destination no more, nor wanted."""
 
 
-def wanted_acls(source: Iterable[Acl], mirrors: Collection[str], released: Collection[str]) -> Wanted:
-    """`mirrors` are topics that are mirrors now, `released` those that were and are topics of their own.
+def wanted_acls(
+    source: Iterable[Acl], mirrors: Collection[str], released: Collection[str], own: Collection[str] = ()
+) -> Wanted:
+    """`mirrors` are topics that are mirrors now, `released` those that were and are topics of their own; `own` are the
+    principals of kmirror at the destination.
 
     A pattern that covers a mirror is held back as a whole; those topics of it that are released get it by their names.
     """
     acls: dict[Acl, Acl] = {}
-    held = []
+    held, barring = [], []
     for acl in sorted(source):
+        if acl.bars(own, mirrors):
+            barring.append(acl)
+            continue
         if not acl.lets_write or not any(acl.covers(topic) for topic in mirrors):
             acls[acl] = acl
             continue
@@ -83,7 +100,7 @@ def wanted_acls(source: Iterable[Acl], mirrors: Collection[str], released: Colle
         if acl.pattern_type == PREFIXED or acl.name == _EVERY:
             ours = [topic for topic in released if acl.covers(topic)]
             acls |= {replace(acl, pattern_type=LITERAL, name=topic): acl for topic in ours}
-    return Wanted(acls, tuple(held))
+    return Wanted(acls, tuple(held), tuple(barring))
 
 
 def plan_acls(

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from kmirror.errors import KmirrorError
 from kmirror.log import events
@@ -13,9 +13,13 @@ from kmirror.model.settings import is_on, seconds_of, value_of
 from kmirror.model.states import MirrorState
 from kmirror.state.acls import KnownAcls, read_acls, write_acls
 from kmirror.tasks.task import Task, TaskRun
+from kmirror.wire.credentials import security_of
 
 if TYPE_CHECKING:
     from kmirror.admin.acls import AclAdmin
+
+BARRING: Final = "ACL_BARS_LINK_ERROR"
+"""Told with each ACL that denies what kmirror has to do."""
 
 log = events(__name__)
 
@@ -57,8 +61,10 @@ class AclSync(Task):
         destination = AclAdmin(run.destination)
         mirrors = run.recorded().mirrors.values()
         stopped = {mirror.topic for mirror in mirrors if mirror.state is MirrorState.STOPPED}
-        wanted = wanted_acls(source, {mirror.topic for mirror in mirrors} - stopped, stopped)
+        wanted = wanted_acls(source, {mirror.topic for mirror in mirrors} - stopped, stopped, _own(run))
         self._tell_held(wanted.held)
+        for acl in wanted.barring:
+            run.problem(BARRING, f'"{acl}" would keep kmirror itself from its mirrors: it is not given')
         known = read_acls(run.env.files)
         plan = plan_acls(wanted.acls, destination.find([AclFilter()]), known.ours, filters)
         # Before they are created: should we die in between, the next run knows that they are ours.
@@ -76,6 +82,12 @@ class AclSync(Task):
             if acl not in self._held:
                 log.info("held back while it covers a mirror", task=self.name, acl=str(acl))
         self._held = held
+
+
+def _own(run: TaskRun) -> set[str]:
+    """By which the destination knows kmirror, where that is told by a name: what a certificate is, its broker says."""
+    username = security_of(run.link.destination).username
+    return {f"User:{username}"} if username else set()
 
 
 def _carry_out(run: TaskRun, destination: "AclAdmin", plan: AclPlan) -> list[Acl]:
