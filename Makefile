@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SITE   := .venv-site
 
-.PHONY: help demo test unit lint format bench hunt hunt-short hunt-proof completions docs site lock clean
+.PHONY: help demo test unit lint format bench hunt hunt-short hunt-proof fuzz completions docs site lock clean
 
 help:
 	@echo "make demo         two real Kafka clusters, a topic mirrored between them, before your eyes"
@@ -15,6 +15,7 @@ help:
 	@echo "make format       what the formatter can put right"
 	@echo "make bench        kmirror, MirrorMaker 2 and a record loop on the same data"
 	@echo "make hunt         random traffic and faults until you stop it, then the oracle (HUNT='--seed 7 --runs 1')"
+	@echo "make fuzz         damaged answers and files for whatever reads them (FUZZ='--inputs 100000')"
 	@echo "make completions  write completions/ anew from the commands"
 	@echo "make docs         write the pages, man pages and pictures anew that are made from the program"
 	@echo "make site         docs/ as a site in build/site, every link checked"
@@ -51,6 +52,9 @@ hunt: $(READY)
 hunt-short: export HUNT_SECONDS ?= 300
 hunt-short: $(READY)
 	$(BIN)/python -m pytest tests/hunt
+
+fuzz: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 hunt-proof: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m hunt.proof $(PROOF)

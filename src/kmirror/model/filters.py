@@ -91,7 +91,7 @@ def _items(text: str, kind: str) -> list[Mapping[str, Any]]:
         return []
     try:
         data = json.loads(text)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ValueError(f"is not JSON: {e}") from None
     if not isinstance(data, dict) or data.keys() != {kind} or not isinstance(data[kind], list):
         raise ValueError(f'is not {{"{kind}": [...]}}')

@@ -16,6 +16,7 @@ from kmirror.errors import ClusterError
 from kmirror.model.access import Access
 from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.wire import fetch, markers, produce, rpc
+from kmirror.wire.answers import reading
 from kmirror.wire.connection import Connection
 from kmirror.wire.dial import connect
 from kmirror.wire.errors import check
@@ -119,12 +120,14 @@ async def _clock(connection: Connection) -> tuple[int | None, int, str]:
         before = time.time_ns()
         answer = await connection.call(request, DescribeQuorumResponse, version, timeout=_PATIENCE_S)
         after = time.time_ns()
-        check(answer.error_code, "DescribeQuorum")
-        quorum = answer.topics[0].partitions[0]
-        check(quorum.error_code, "DescribeQuorum")
+        with reading(connection, "DescribeQuorum"):
+            check(answer.error_code, "DescribeQuorum")
+            quorum = answer.topics[0].partitions[0]
+            check(quorum.error_code, "DescribeQuorum")
+            leader = [voter for voter in quorum.current_voters if voter.replica_id == quorum.leader_id]
+            told = [voter.last_caught_up_timestamp for voter in leader]
     except ClusterError as e:
         return None, 0, e.message
-    told = [voter.last_caught_up_timestamp for voter in quorum.current_voters if voter.replica_id == quorum.leader_id]
     if not told or told[0] <= 0:
         return None, 0, "the leader of the metadata quorum tells no time"
     middle_ms, uncertain_ms = (before + after) // 2_000_000, max(1, (after - before) // 2_000_000)

@@ -9,6 +9,7 @@ from kafka.protocol.metadata import ApiVersionsRequest, ApiVersionsResponse
 
 from kmirror.model.access import Access
 from kmirror.model.bootstrap import parse_bootstrap
+from kmirror.wire.answers import reading
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.connection import Connection
 from kmirror.wire.credentials import security_of
@@ -75,7 +76,8 @@ async def _learn_versions(connection: Connection, host: str, timeout: float) -> 
             raise tls_fault(connection.name, host, connection.fault) from None
         raise ConnectionLost(e.message, _SILENT_HINT) from None
     check(answer.error_code, f"{connection.name} ApiVersions")
-    connection.versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
+    with reading(connection, "ApiVersions"):
+        connection.versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
 
 
 async def connect_any(access: Access, *, timeout: float = 5.0) -> Connection:

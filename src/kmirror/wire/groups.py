@@ -22,6 +22,7 @@ from kafka.protocol.metadata import FindCoordinatorRequest, FindCoordinatorRespo
 from kmirror.errors import ClusterError
 from kmirror.model.access import Access
 from kmirror.model.group_offsets import Committed, PerGroup, Place
+from kmirror.wire.answers import reading
 from kmirror.wire.connection import Connection
 from kmirror.wire.dial import connect, connect_any
 from kmirror.wire.errors import NONE, BrokerError, ConnectionLost, check
@@ -135,7 +136,8 @@ async def _coordinators(broker: Connection, groups: Sequence[str], faults: Fault
     if version >= _MANY_KEYS:
         request = FindCoordinatorRequest(key_type=_GROUP, coordinator_keys=list(groups))
         answer = await broker.call(request, FindCoordinatorResponse, version)
-        answers = [(item.key, item) for item in answer.coordinators]
+        with reading(broker, "FindCoordinator"):
+            answers = [(item.key, item) for item in answer.coordinators]
     else:
         requests = [FindCoordinatorRequest(key=group, key_type=_GROUP) for group in groups]
         each = await asyncio.gather(*(broker.call(r, FindCoordinatorResponse, version) for r in requests))
@@ -157,14 +159,16 @@ async def _fetch(coordinator: Connection, groups: Sequence[str], found: dict[str
         answer = await coordinator.call(
             OffsetFetchRequest(groups=items, require_stable=False), OffsetFetchResponse, version
         )
-        answers = [(item.group_id, item) for item in answer.groups]
+        with reading(coordinator, "OffsetFetch"):
+            answers = [(item.group_id, item) for item in answer.groups]
     else:
         requests = [OffsetFetchRequest(group_id=group, topics=None, require_stable=False) for group in groups]
         each = await asyncio.gather(*(coordinator.call(r, OffsetFetchResponse, version) for r in requests))
         answers = list(zip(groups, each, strict=True))
     for group, item in answers:
         try:
-            _read(group, item, found)
+            with reading(coordinator, "OffsetFetch"):
+                _read(group, item, found)
         except BrokerError as e:
             faults[group] = e
 
@@ -205,5 +209,6 @@ async def _commit(coordinator: Connection, group: str, offsets: Mapping[Place, C
     )
     version = coordinator.version_of(OffsetCommitRequest.API_KEY, 2, 8)
     answer = await coordinator.call(request, OffsetCommitResponse, version)
-    codes = [p.error_code for topic in answer.topics for p in topic.partitions]
+    with reading(coordinator, "OffsetCommit"):
+        codes = [p.error_code for topic in answer.topics for p in topic.partitions]
     return next((code for code in codes if code != NONE), NONE)

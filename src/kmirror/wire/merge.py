@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from kmirror.wire import batch as wire
-from kmirror.wire.records import compress, decompress, made_batch
+from kmirror.wire.compression import compress, decompress
+from kmirror.wire.records import made_batch
 from kmirror.wire.varint import encode_signed, read_signed
 
 _LONG: Final = 1 << 63

@@ -4,18 +4,15 @@ Key, value and headers of a record stay the very bytes that they were; only its 
 are written anew (org.apache.kafka.common.record.DefaultRecord).
 """
 
-import gzip
 import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from kafka import codec as kafka_codec
-
 from kmirror.wire import batch as wire
+from kmirror.wire.compression import compress, decompress
 from kmirror.wire.varint import encode_signed, read_signed
 
 _HEAD: Final = struct.Struct(">qiibIhiqqqhii")
-_GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
 
 
 class RawRecord(NamedTuple):
@@ -110,27 +107,3 @@ def made_batch(payload: Sequence[bytes], codec: int, count: int, base_timestamp:
 
 def _bytes(value: bytes | None) -> bytes:
     return encode_signed(-1) if value is None else encode_signed(len(value)) + value
-
-
-def decompress(codec: int, payload: memoryview) -> memoryview | bytes:
-    if codec == _GZIP:
-        return gzip.decompress(payload)
-    if codec == _SNAPPY:
-        return bytes(kafka_codec.snappy_decode(bytes(payload)))
-    if codec == _LZ4:
-        return bytes(kafka_codec.lz4_decode(bytes(payload)))
-    if codec == _ZSTD:
-        return bytes(kafka_codec.zstd_decode(bytes(payload)))
-    if codec:
-        raise ValueError(f"unknown compression codec {codec}")
-    return payload
-
-
-def compress(codec: int, payload: bytes) -> bytes:
-    if codec == _GZIP:
-        return gzip.compress(payload, compresslevel=6)
-    if codec == _SNAPPY:
-        return bytes(kafka_codec.snappy_encode(payload))
-    if codec == _LZ4:
-        return bytes(kafka_codec.lz4_encode(payload))
-    return bytes(kafka_codec.zstd_encode(payload)) if codec == _ZSTD else payload

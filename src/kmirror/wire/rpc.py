@@ -27,6 +27,7 @@ from kafka.protocol.producer import (
 )
 
 from kmirror.wire import markers
+from kmirror.wire.answers import reading
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import NONE, check
 from kmirror.wire.markers import MarkerWriter
@@ -66,14 +67,15 @@ async def metadata(connection: Connection, topics: Sequence[str]) -> ClusterMeta
         include_topic_authorized_operations=False,
     )
     answer = await connection.call(request, MetadataResponse, version)
-    found = {}
-    for t in answer.topics:
-        # A topic that does not exist has the zero id, which the codec gives as None.
-        topic_id = t.topic_id.bytes if version >= 10 and t.topic_id is not None else b""
-        leaders = {p.partition_index: -1 if p.error_code == 5 else p.leader_id for p in t.partitions}
-        found[t.name] = TopicMetadata(t.name, topic_id, t.error_code, leaders)
-    brokers = {b.node_id: (b.host, b.port) for b in answer.brokers}
-    return ClusterMetadata(answer.cluster_id or "", brokers, found)
+    with reading(connection, "Metadata"):
+        found = {}
+        for t in answer.topics:
+            # A topic that does not exist has the zero id, which the codec gives as None.
+            topic_id = t.topic_id.bytes if version >= 10 and t.topic_id is not None else b""
+            leaders = {p.partition_index: -1 if p.error_code == 5 else p.leader_id for p in t.partitions}
+            found[t.name] = TopicMetadata(t.name, topic_id, t.error_code, leaders)
+        brokers = {b.node_id: (b.host, b.port) for b in answer.brokers}
+        return ClusterMetadata(answer.cluster_id or "", brokers, found)
 
 
 async def transaction_coordinator(connection: Connection, transactional_id: str) -> tuple[int, str, int]:
@@ -103,9 +105,10 @@ async def list_offset(connection: Connection, topic: str, partition: int, *, at:
     item = topics.ListOffsetsPartition(partition_index=partition, current_leader_epoch=-1, timestamp=at)
     request = ListOffsetsRequest(replica_id=replica, isolation_level=0, topics=[topics(name=topic, partitions=[item])])
     answer = await connection.call(request, ListOffsetsResponse, connection.version_of(2, 4, 5))
-    found = answer.topics[0].partitions[0]
-    check(found.error_code, f"ListOffsets {topic}[{partition}]")
-    return int(found.offset)
+    with reading(connection, "ListOffsets"):
+        found = answer.topics[0].partitions[0]
+        check(found.error_code, f"ListOffsets {topic}[{partition}]")
+        return int(found.offset)
 
 
 async def log_ends(connection: Connection, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -129,7 +132,10 @@ async def log_ends(connection: Connection, partitions: Sequence[tuple[str, int]]
         ],
     )
     answer = await connection.call(request, ListOffsetsResponse, connection.version_of(2, 4, 5))
-    return {(t.name, p.partition_index): p.offset for t in answer.topics for p in t.partitions if p.error_code == NONE}
+    with reading(connection, "ListOffsets"):
+        return {
+            (t.name, p.partition_index): p.offset for t in answer.topics for p in t.partitions if p.error_code == NONE
+        }
 
 
 async def log_end(connection: Connection, topic: str, partition: int) -> int:
@@ -145,21 +151,23 @@ async def last_sequence(connection: Connection, topic: str, partition: int, prod
         topics=[DescribeProducersRequest.TopicRequest(name=topic, partition_indexes=[partition])]
     )
     answer = await connection.call(request, DescribeProducersResponse, connection.version_of(61, 0, 0))
-    found = answer.topics[0].partitions[0]
-    check(found.error_code, f"DescribeProducers {topic}[{partition}]")
-    for producer in found.active_producers:
-        if producer.producer_id == producer_id:
-            return int(producer.last_sequence)
-    return None
+    with reading(connection, "DescribeProducers"):
+        found = answer.topics[0].partitions[0]
+        check(found.error_code, f"DescribeProducers {topic}[{partition}]")
+        for producer in found.active_producers:
+            if producer.producer_id == producer_id:
+                return int(producer.last_sequence)
+        return None
 
 
 async def transaction_state(connection: Connection, transactional_id: str) -> tuple[int, int]:
     """(producer id, producer epoch) that the coordinator holds for `transactional_id` now (KIP-664)."""
     request = DescribeTransactionsRequest(transactional_ids=[transactional_id])
     answer = await connection.call(request, DescribeTransactionsResponse, connection.version_of(65, 0, 0))
-    state = answer.transaction_states[0]
-    check(state.error_code, "DescribeTransactions")
-    return state.producer_id, state.producer_epoch
+    with reading(connection, "DescribeTransactions"):
+        state = answer.transaction_states[0]
+        check(state.error_code, "DescribeTransactions")
+        return state.producer_id, state.producer_epoch
 
 
 async def try_marker(connection: Connection, topic: str) -> int:
@@ -167,4 +175,5 @@ async def try_marker(connection: Connection, topic: str) -> int:
     version = connection.version_of(markers.API_KEY, markers.LEAST_VERSION, markers.MOST_VERSION)
     body = markers.encode_markers(version, {(topic, 0): 1}, MarkerWriter(0, 0, 0))
     frame = await connection.send(markers.API_KEY, version, [body], flexible=True, timeout=10.0)
-    return markers.decode_markers(frame)[topic, 0]
+    with reading(connection, "WriteTxnMarkers"):
+        return markers.decode_markers(frame)[topic, 0]

@@ -13,6 +13,7 @@ from kafka.protocol.producer import (
     EndTxnResponse,
 )
 
+from kmirror.wire.answers import reading
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, check
 from kmirror.wire.markers import Place
@@ -34,7 +35,8 @@ async def add_partition(connection: Connection, transactional_id: str, producer:
         v3_and_below_topics=[topics(name=place[0], partitions=[place[1]])],
     )
     answer = await connection.call(request, AddPartitionsToTxnResponse, connection.version_of(24, 1, 3))
-    return int(answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code)
+    with reading(connection, "AddPartitionsToTxn"):
+        return int(answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code)
 
 
 async def end_transaction(connection: Connection, transactional_id: str, producer: Producer) -> int:
@@ -53,8 +55,9 @@ async def transaction_stage(connection: Connection, transactional_id: str) -> st
     """
     request = DescribeTransactionsRequest(transactional_ids=[transactional_id])
     answer = await connection.call(request, DescribeTransactionsResponse, connection.version_of(65, 0, 0))
-    state = answer.transaction_states[0]
-    if state.error_code == TRANSACTIONAL_ID_NOT_FOUND:
-        return None
-    check(state.error_code, "DescribeTransactions")
-    return str(state.transaction_state)
+    with reading(connection, "DescribeTransactions"):
+        state = answer.transaction_states[0]
+        if state.error_code == TRANSACTIONAL_ID_NOT_FOUND:
+            return None
+        check(state.error_code, "DescribeTransactions")
+        return str(state.transaction_state)
