@@ -76,6 +76,14 @@ def run_link(home: Home, link: str, options: RunOptions) -> int:
             return asyncio.run(_Runner(store, files, link, options, log_lines).run())
 
 
+def _end_undisturbed(loop: asyncio.AbstractEventLoop) -> None:
+    """A signal that arrives while the loop closes would find its pipe closed, and Python would print a traceback."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+        loop.remove_signal_handler(number)  # gives it its default again: it ends the process, and nothing is lost
+    signal.set_wakeup_fd(-1)
+
+
 class _Runner:
     def __init__(self, store: LinkStore, files: RunFiles, link: str, options: RunOptions, log_lines: Log) -> None:
         self._store = store
@@ -131,6 +139,7 @@ class _Runner:
             if self._metrics:
                 self._metrics.close()
             self._write_status()
+            _end_undisturbed(loop)
         log.info("runner ends", link=self._name)
         return 0
 
