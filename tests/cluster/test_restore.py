@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.admin.groups import GroupAdmin
+from kmirror.model.access import Access
+from kmirror.model.group_offsets import Committed
 from support import logs
-from support.groups import committed
 from support.logs import Isolation
 from support.mirrors import TestLink, add_partitions, admin, delete_topic, ends, set_topic_config, topic_configs
 from support.traffic import Record, Traffic, create_topic, produce
@@ -19,6 +22,7 @@ from support.wait import eventually
 
 LINK = "east-west"
 BACK = "east-west-reverse"
+NOTE = "what a consumer leaves beside its offset"
 RESTORE = ("mirror", "truncate-and-restore", "--link", LINK)
 STAMP = time.time_ns() // 1_000_000 - 60_000
 """Retention is left at its default, and must not touch the records."""
@@ -40,7 +44,7 @@ def numbered(word: str, count: int, partition: int = 0, key: bytes | None = b"k"
 
 def commit(cluster, group: str, topic: str, offset: int) -> None:
     consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": group})
-    place = TopicPartition(topic, 0, offset)
+    place = TopicPartition(topic, 0, offset, metadata=NOTE)
     # The coordinator of a cluster's first group is still being loaded.
     eventually(lambda: consumer.commit(offsets=[place], asynchronous=False), 30, "an offset is committed")
     consumer.close()
@@ -91,7 +95,11 @@ def test_what_only_the_old_source_has_is_saved_and_the_rest_copied_anew(link, to
         back.await_beyond(topic_name, {0: 42, 1: 0, 2: 0})
     assert back.assert_exact(topic_name) == 42 + traffic.acked
     assert back.status(topic_name) == "ACTIVE"
-    assert [committed(east, group, topic_name) for group in ("behind", "beyond")] == [{0: 7}, {0: 30}]
+    found = GroupAdmin(ClusterAdmin(Access(east.bootstrap_servers), "source")).committed(["behind", "beyond"]).found
+    assert {group: own[topic_name, 0] for group, own in found.items()} == {
+        "behind": Committed(7, NOTE),
+        "beyond": Committed(30, NOTE),
+    }
     assert topic_configs(east, topic_name)["retention.ms"] == "-1"
     assert int(topic_configs(east, topic_name)["max.message.bytes"]) > 0
     assert "is already a mirror of link" in link.kmirror.fails(*RESTORE, topic_name, "--force")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kmirror.errors import NotFound, StateError
+from kmirror.model.group_offsets import Committed
 from kmirror.model.link import GapFill, Link
 from kmirror.model.mirror import Mirror, MirrorError, Restore, StopRequest
 from kmirror.model.states import RECORDED, Event, MirrorState
@@ -24,7 +25,8 @@ TIMES = st.integers(0, 2**62)
 ERRORS = st.builds(MirrorError, TEXT, TEXT, st.none() | st.integers(0, 2**31), st.none() | TIMES)
 STOPS = st.builds(StopRequest, st.sampled_from([Event.PROMOTE, Event.FAILOVER]), st.lists(TIMES, max_size=3).map(tuple))
 OFFSETS = st.lists(TIMES, max_size=3).map(tuple)
-GROUPS = st.dictionaries(TEXT, st.dictionaries(st.integers(0, 9), TIMES, max_size=2), max_size=2)
+COMMITTED = st.builds(Committed, TIMES, TEXT)
+GROUPS = st.dictionaries(TEXT, st.dictionaries(st.integers(0, 9), COMMITTED, max_size=2), max_size=2)
 MIRRORS = st.builds(
     Mirror,
     topic=NAMES,

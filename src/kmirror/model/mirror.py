@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from kmirror.model.group_offsets import Committed
 from kmirror.model.states import Event, MirrorState, after
 
 
@@ -31,7 +32,7 @@ class StopRequest:
     targets: tuple[int, ...] = ()
 
 
-GroupOffsets = Mapping[str, Mapping[int, int]]
+GroupOffsets = Mapping[str, Mapping[int, Committed]]
 """Committed offsets of one topic, by group and partition."""
 
 

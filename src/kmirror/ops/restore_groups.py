@@ -1,6 +1,7 @@
 """Consumer groups of a topic that is made anew: with the topic go the offsets that they have committed for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.groups import GroupAdmin
@@ -25,15 +26,17 @@ def refuse_readers(cluster: ClusterAdmin, topic: str) -> None:
 def offsets_to_keep(cluster: ClusterAdmin, topic: str, cut_at: Sequence[int]) -> GroupOffsets:
     """By group and partition what to commit once the topic is there again.
 
-    Beyond `cut_at` stand other records than the group has read: it goes on there. Raises Conflict as refuse_readers.
+    Beyond `cut_at` stand other records than the group has read: it goes on there, with the string that it left beside
+    its offset. Raises Conflict as refuse_readers.
     """
     refuse_readers(cluster, topic)
     groups = GroupAdmin(cluster)
-    kept: dict[str, dict[int, int]] = {}
+    kept: dict[str, dict[int, Committed]] = {}
     for group, found in _committed(groups, groups.groups(whole=True)).items():
-        own = {number: committed.offset for (name, number), committed in found.items() if name == topic}
+        own = {number: committed for (name, number), committed in found.items() if name == topic}
         if own:
-            kept[group] = {n: min(offset, cut_at[n]) if n < len(cut_at) else 0 for n, offset in own.items()}
+            ends = {number: cut_at[number] if number < len(cut_at) else 0 for number in own}
+            kept[group] = {n: replace(was, offset=min(was.offset, ends[n])) for n, was in own.items()}
     return kept
 
 
@@ -48,7 +51,7 @@ def _committed(groups: GroupAdmin, names: Iterable[str]) -> Mapping[str, Mapping
 def give_back(cluster: ClusterAdmin, topic: str, offsets: GroupOffsets, partitions: int) -> tuple[str, ...]:
     """Commits them; sentences about groups that did not get theirs."""
     wanted: Mapping[str, Mapping[Place, Committed]] = {
-        group: {(topic, number): Committed(offset) for number, offset in own.items() if number < partitions}
+        group: {(topic, number): committed for number, committed in own.items() if number < partitions}
         for group, own in offsets.items()
     }
     refused = GroupAdmin(cluster).commit(wanted).refused

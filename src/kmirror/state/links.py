@@ -11,6 +11,7 @@ import tomli_w
 
 from kmirror.errors import NotFound, StateError
 from kmirror.model.each import Each, for_each, split
+from kmirror.model.group_offsets import Committed
 from kmirror.model.link import GapFill, Link
 from kmirror.model.mirror import Mirror, MirrorError, Restore, StopRequest
 from kmirror.model.states import Event, MirrorState
@@ -221,7 +222,7 @@ def _restore(data: Mapping[str, Any]) -> Restore:
         ends=tuple(_as_number(end) for end in data["ends"]),
         saved=_text(data, "saved"),
         groups={
-            group: {_as_number(number): _as_number(offset) for number, offset in own}
+            group: {_as_number(number): Committed(_as_number(offset), *map(str, note)) for number, offset, *note in own}
             for group, own in data.get("groups", {}).items()
         },
     )
@@ -262,7 +263,10 @@ def _mirror_table(mirror: Mirror) -> dict[str, Any]:
             "configs": dict(mirror.restore.configs),
             "ends": list(mirror.restore.ends),
             "saved": mirror.restore.saved,
-            "groups": {g: [list(place) for place in sorted(own.items())] for g, own in mirror.restore.groups.items()},
+            "groups": {
+                group: [[number, c.offset, *([c.metadata] if c.metadata else [])] for number, c in sorted(own.items())]
+                for group, own in mirror.restore.groups.items()
+            },
         }
     return table
 
