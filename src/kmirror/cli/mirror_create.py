@@ -32,6 +32,35 @@ _NARROW: Final = Narrow(spared=("source_topic_name", "error_code"))
 _HINTS: Final = 5  # of many failures: most say the same
 
 
+_AllMatchingOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--all-matching",
+        metavar="REGEX",
+        help='All source topics whose whole name matches this regular expression ("orders.*", ".*"), but for '
+        "internal ones and those that the link mirrors already.",
+    ),
+]
+_SourceTopicOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--source-topic",
+        metavar="NAME",
+        help="Source topic, where the mirror of a link without prefix has another name.",
+    ),
+]
+_ReplicationOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--replication-factor",
+        min=1,
+        max=_MAX_REPLICATION,
+        metavar="N",
+        help="Replicas of the mirror topic; the destination's own default if not given.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command("create", epilog=_EPILOG)(create)
 
@@ -45,33 +74,9 @@ def create(
     ] = [],  # noqa: B006 - Typer copies it
     *,
     link: LinkOpt,
-    all_matching: Annotated[
-        str | None,
-        typer.Option(
-            "--all-matching",
-            metavar="REGEX",
-            help='All source topics whose whole name matches this regular expression ("orders.*", ".*"), but for '
-            "internal ones and those that the link mirrors already.",
-        ),
-    ] = None,
-    source_topic: Annotated[
-        str | None,
-        typer.Option(
-            "--source-topic",
-            metavar="NAME",
-            help="Source topic, where the mirror of a link without prefix has another name.",
-        ),
-    ] = None,
-    replication_factor: Annotated[
-        int | None,
-        typer.Option(
-            "--replication-factor",
-            min=1,
-            max=_MAX_REPLICATION,
-            metavar="N",
-            help="Replicas of the mirror topic; the destination's own default if not given.",
-        ),
-    ] = None,
+    all_matching: _AllMatchingOpt = None,
+    source_topic: _SourceTopicOpt = None,
+    replication_factor: _ReplicationOpt = None,
     config: ConfigOpt = [],  # noqa: B006 - Typer copies it
     no_start: Annotated[bool, typer.Option("--no-start", help="Do not start a runner if none runs.")] = False,
     foreground: Annotated[
