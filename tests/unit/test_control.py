@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from kmirror.model.status import LinkState, LinkStatus
-from kmirror.process import control
-from kmirror.process.control import ControlServer, last_seen, nudge, observe
+from kmirror.process import control, control_server
+from kmirror.process.control import last_seen, nudge, observe
+from kmirror.process.control_server import ControlServer
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
 
@@ -113,7 +114,7 @@ def test_no_runner_no_status_but_what_was_last_seen(tmp_path: Path) -> None:
 
 
 def test_a_frozen_runner_is_told_by_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(control, "ANSWER_S", 0.1)
     home = Home(tmp_path, tmp_path / "r")
     files = RunFiles(home, "l")
     files.write_status(STATUS)
@@ -130,5 +131,5 @@ def test_a_runner_of_another_version_is_told_by_what_it_wrote(tmp_path: Path, mo
     home = Home(tmp_path, tmp_path / "r")
     written = replace(STATUS, pid=99)
     RunFiles(home, "l").write_status(written)
-    monkeypatch.setattr(control, "asdict", lambda status: asdict(status) | {"new": 1})
+    monkeypatch.setattr(control_server, "asdict", lambda status: asdict(status) | {"new": 1})
     assert served(home, lambda _: observe(home, "l"))[0] == written

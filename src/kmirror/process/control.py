@@ -1,13 +1,11 @@
-"""The control socket of a runner: one JSON object a line, asked and answered. Only its owner can open it (0600)."""
+"""Asks a runner by its control socket: one JSON object a line, asked and answered. `control_server` answers."""
 
-import asyncio
 import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +13,13 @@ from kmirror.model.status import LinkStatus, link_status_from
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
 
-_ANSWER_S: Final = 2.0
+ANSWER_S: Final = 2.0
 _LONGEST_ADDRESS: Final = 100  # sockaddr_un holds 108 bytes on Linux, 104 on macOS
 _MOST_BYTES: Final = 64 << 20
 
 
 @contextmanager
-def _address(path: Path) -> Iterator[str]:
+def address_of(path: Path) -> Iterator[str]:
     """An address for `path`, however deep it lies: a long one is reached through its directory's descriptor."""
     if len(os.fsencode(path)) <= _LONGEST_ADDRESS:
         yield str(path)
@@ -31,49 +29,6 @@ def _address(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{fd}/{path.name}"
     finally:
         os.close(fd)
-
-
-class ControlServer:
-    """Answers `status` with the status and `reload` by reading links.toml anew."""
-
-    def __init__(self, path: Path, status: Callable[[], LinkStatus], reload: Callable[[], None]) -> None:
-        self._path = path
-        self._status = status
-        self._reload = reload
-        self._server: asyncio.Server | None = None
-
-    async def start(self) -> None:
-        """Raises OSError."""
-        self._path.unlink(missing_ok=True)  # of a runner that was killed: the lock says that it is gone
-        with _address(self._path) as address:
-            self._server = await asyncio.start_unix_server(self._serve, address, limit=4096)
-        self._path.chmod(0o600)
-
-    async def close(self) -> None:
-        if self._server:
-            self._server.close()
-            self._path.unlink(missing_ok=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                answer = self._answer(await reader.readline())
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
-        except (TimeoutError, OSError, ValueError) as e:
-            writer.write(json.dumps({"error": str(e)}).encode() + b"\n")
-        finally:
-            writer.close()
-
-    def _answer(self, line: bytes) -> dict[str, Any]:
-        request = json.loads(line)
-        command = request.get("command") if isinstance(request, dict) else None
-        if command == "status":
-            return {"status": asdict(self._status())}
-        if command == "reload":
-            self._reload()
-            return {}
-        raise ValueError(f"unknown command {command!r}")
 
 
 def nudge(home: Home, link: str) -> None:
@@ -103,9 +58,9 @@ def last_seen(home: Home, link: str) -> LinkStatus | None:
 def _ask(files: RunFiles, command: str) -> dict[str, Any] | None:
     """The runner's answer; None while it does not listen: starting, stopping or frozen."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(_ANSWER_S)
+        client.settimeout(ANSWER_S)
         try:
-            with _address(files.socket) as address:
+            with address_of(files.socket) as address:
                 client.connect(address)
             client.sendall(json.dumps({"command": command}).encode() + b"\n")
             data = bytearray()

@@ -21,7 +21,7 @@ from kmirror.model.link import Link
 from kmirror.model.setting import SettingError
 from kmirror.model.settings import LinkSettings, settings_from, shown
 from kmirror.model.status import LinkState, LinkStatus, Trouble
-from kmirror.process.control import ControlServer
+from kmirror.process.control_server import ControlServer
 from kmirror.process.logs import TEXT, Log, logging_to
 from kmirror.process.recording import LinkRecorder
 from kmirror.process.sights import RunnerSights
