@@ -147,10 +147,9 @@ class Kmirror:
         return {*self.runner_pids().values(), *(p.pid for p in self._foreground if p.poll() is None)}
 
     def _running(self, pids: set[int]) -> set[int]:
-        left = {pid for pid in pids if processes.alive(pid)}
-        for process in self._foreground:
-            process.poll()  # collects our own children that are over, only then: one may end at this very moment
-        return left
+        # Our own children are over once they are collected: one whose threads still end looks dead before that.
+        children = {process.pid: process.poll() is None for process in self._foreground}
+        return {pid for pid in pids if children.get(pid, processes.alive(pid))}
 
 
 def _is_locked(descriptor: int) -> bool:
