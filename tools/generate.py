@@ -12,6 +12,7 @@ from pathlib import Path
 
 import manual
 import pictures
+import rights_table
 import settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +56,7 @@ def generated(wanted: set[str]) -> Iterator[tuple[str, str]]:
         note = "<!-- Made by `make docs` from the commands' own help. -->\n\n"
         yield "docs/commands.md", note + text.strip().replace("```console", "```text") + "\n"
         yield "docs/configuration.md", settings_page.page()
+        yield "docs/security.md", rights_table.in_page((ROOT / "docs/security.md").read_text("utf-8"))
         for name, content in manual.pages():
             yield f"man/{name}", content
         for name, content in pictures.pictures():

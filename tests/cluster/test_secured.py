@@ -17,7 +17,7 @@ from kmirror.sandbox.token_endpoint import TokenEndpoint
 from kmirror.wire.reach import check_reachable
 from support.groups import committed
 from support.kmirror_cli import Kmirror
-from support.secured import SecuredLink, access, by_token, change_password, properties, write_properties
+from support.secured import SecuredLink, access, by_token, change_password, commit_group, properties, write_properties
 from support.traffic import Record, Traffic, create_topic, produce, sized
 from support.transactions import transaction
 from support.wait import eventually
@@ -163,14 +163,6 @@ def test_what_kmirror_writes_holds_no_secret(link: SecuredLink, tmp_path: Path, 
 
 def is_written(path: Path) -> bool:
     return path.is_file() and path.name != "links.toml"
-
-
-def commit_group(cluster: SecuredCluster, group: str, topic: str, offset: int) -> None:
-    from kmirror.admin.groups import GroupAdmin
-    from kmirror.model.group_offsets import Committed
-
-    admin = GroupAdmin(ClusterAdmin(Access(cluster.bootstrap_servers), "source"))
-    assert admin.commit({group: {(topic, 0): Committed(offset)}}).refused == {}
 
 
 WRONG: list[tuple[str, dict[str, str], str, str]] = [

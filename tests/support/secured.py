@@ -5,7 +5,10 @@ from typing import Final, Self
 
 from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.admin.groups import GroupAdmin
 from kmirror.model.access import Access
+from kmirror.model.group_offsets import Committed
 from kmirror.sandbox.secured import SecuredCluster, User
 from kmirror.sandbox.token_endpoint import TokenEndpoint
 from support.mirrors import QUICK, TestLink, admin
@@ -75,6 +78,12 @@ def change_password(cluster: SecuredCluster, user: str, folder: Path) -> None:
     client.alter_user_scram_credentials([upsertion])[user].result(20)
     (folder / f"{cluster.name}-{user}.password").write_text(changed.password)
     cluster.users[user] = changed
+
+
+def commit_group(cluster: SecuredCluster, group: str, topic: str, offset: int) -> None:
+    """As a group without members, for partition 0."""
+    groups = GroupAdmin(ClusterAdmin(Access(cluster.bootstrap_servers), "source"))
+    assert groups.commit({group: {(topic, 0): Committed(offset)}}).refused == {}
 
 
 class SecuredLink(TestLink):

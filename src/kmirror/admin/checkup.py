@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
 
 from kmirror.admin.cluster import Answers, ClusterAdmin
 from kmirror.admin.many_topics import configs_of
+from kmirror.errors import AuthorizationFailed, KmirrorError
 from kmirror.model.each import Each, split
 
 
@@ -52,18 +53,42 @@ def cluster_rights(admin: ClusterAdmin) -> frozenset[str] | None:
 
 def topic_states(admin: ClusterAdmin, topics: Sequence[str]) -> Each[TopicState]:
     """A topic that does not exist, or may not be described, is an error."""
-
-    def ask(client: AdminClient, names: Sequence[str], left_s: float) -> Answers[TopicDescription]:
-        collection = TopicCollection(list(names))
-        found = client.describe_topics(collection, include_authorized_operations=True, request_timeout=left_s)
-        return {name: future.result for name, future in found.items()}
-
-    described, errors = split(admin.each(topics, "describe topic", ask) if topics else {})
+    described, errors = split(admin.each(topics, "describe topic", _describe) if topics else {})
     configs, unread = split(configs_of(admin, list(described)))
     states: Each[TopicState] = {**errors, **unread}
     for name, entries in configs.items():
         states[name] = _state(described[name], {key: config.value for key, config in entries.items()})
     return states
+
+
+def topic_rights(admin: ClusterAdmin, topics: Sequence[str]) -> dict[str, frozenset[str] | None]:
+    """What may be done with each topic; nothing where it may not be described, None where that is not told."""
+    described, errors = split(admin.each(topics, "describe topic", _describe))
+    told: dict[str, frozenset[str] | None] = {t: _names(d.authorized_operations) for t, d in described.items()}
+    return told | {t: frozenset() if isinstance(e, AuthorizationFailed) else None for t, e in errors.items()}
+
+
+def _describe(client: AdminClient, topics: Sequence[str], left_s: float) -> Answers[TopicDescription]:
+    collection = TopicCollection(list(topics))
+    found = client.describe_topics(collection, include_authorized_operations=True, request_timeout=left_s)
+    return {name: future.result for name, future in found.items()}
+
+
+def group_rights(admin: ClusterAdmin, group: str) -> frozenset[str] | None:
+    """What may be done with a group, which need not exist; None where that is not told."""
+
+    def ask(left_s: float) -> frozenset[str] | None:
+        asked = admin.client.describe_consumer_groups(
+            [group], include_authorized_operations=True, request_timeout=left_s
+        )
+        return _names(asked[group].result().authorized_operations)
+
+    try:
+        return admin.call(f'describe group "{group}"', ask)
+    except AuthorizationFailed:
+        return frozenset()
+    except KmirrorError:
+        return None
 
 
 def _state(found: TopicDescription, configs: Mapping[str, str]) -> TopicState:

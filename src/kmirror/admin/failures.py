@@ -109,7 +109,7 @@ def translated(error: KafkaError, *, doing: str, side: str, bootstrap: str) -> K
     if code in _DENIED:
         return AuthorizationFailed(
             f"cannot {doing}: the {side} cluster denies it: {words}",
-            hint="Grant this principal the right, see the security page of the documentation.",
+            hint="Grant it: `kmirror doctor --rights` prints the command, and docs/security.md has all rights.",
             code="AUTHORIZATION_ERROR",
         )
     if code in _UNKNOWN:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
+from kmirror.cli.doctor_rights import show_rights
 from kmirror.cli.options import OutputOpt, complete_links
 from kmirror.cli.output import Format, out, print_document, rows_of
 from kmirror.model.checkup import Finding, Verdict
@@ -23,6 +24,10 @@ def doctor(
         str | None,
         typer.Option("--link", metavar="LINK", help="Only this link.", autocompletion=complete_links),
     ] = None,
+    rights: Annotated[
+        bool,
+        typer.Option("--rights", help="Only the rights of each link, with the commands that grant what is missing."),
+    ] = False,
     output: OutputOpt = Format.HUMAN,
 ) -> None:
     """Look for what is wrong, or soon will be: one line a check, with what to do.
@@ -33,6 +38,9 @@ def doctor(
     from kmirror.ops.doctor import examine
     from kmirror.state.paths import home
 
+    if rights:
+        show_rights(home(), link, output)
+        return
     findings: list[Finding] = []
     for finding in examine(home(), link):
         findings.append(finding)

@@ -73,6 +73,9 @@ def create(
     destination_api_secret: SecretOpt = None,
     config: ConfigOpt = [],  # noqa: B006 - Typer copies it
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate the link, but do not create it.")] = False,
+    print_acls: Annotated[
+        bool, typer.Option("--print-acls", help="Only print the commands that grant what the link needs.")
+    ] = False,
     no_validate: Annotated[
         bool, typer.Option("--no-validate", help="Create the link without asking the clusters anything.")
     ] = False,
@@ -86,21 +89,27 @@ def create(
     "destination." for the cluster to copy to. The API keys are short for SASL_SSL with PLAIN.
     """
     from kmirror.ops.link_create import create_link
+    from kmirror.ops.link_rights import printed_acls
     from kmirror.ops.link_view import shown_configs
     from kmirror.state.paths import home
 
+    keys = _api_keys(
+        {
+            "source": (source_api_key, source_api_secret),
+            "destination": (destination_api_key, destination_api_secret),
+        }
+    )
+    if print_acls:
+        for line in printed_acls(name, source, destination, config, keys):
+            say(line)
+        return
     made = create_link(
         home(),
         name,
         source=source,
         destination=destination,
         config=config,
-        keys=_api_keys(
-            {
-                "source": (source_api_key, source_api_secret),
-                "destination": (destination_api_key, destination_api_secret),
-            }
-        ),
+        keys=keys,
         dry_run=dry_run,
         validate=not no_validate,
     )
