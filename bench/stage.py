@@ -12,8 +12,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from bench.segments import data_directory
 from kmirror.sandbox import KafkaCluster, KafkaRuntime, kafka_runtime
 
-_VERSION: Final = "4.3.1"
-_PROPERTIES: Final = {
+VERSION: Final = "4.3.1"
+PROPERTIES: Final = {
     "log.segment.delete.delay.ms": "1000",  # a copy goes before the next one comes
     "log.retention.check.interval.ms": "300000",
 }
@@ -53,10 +53,10 @@ class Stage:
 @contextmanager
 def stage(directory: Path) -> Iterator[Stage]:
     """Starts both clusters in `directory`, and stops them."""
-    runtime = kafka_runtime(_VERSION, connect_mirror=True, say=print)
-    source = KafkaCluster("source", directory / "source", runtime, properties=_PROPERTIES, java_options=())
+    runtime = kafka_runtime(VERSION, connect_mirror=True, say=print)
+    source = KafkaCluster("source", directory / "source", runtime, properties=PROPERTIES, java_options=())
     destination = KafkaCluster(
-        "destination", directory / "destination", runtime, properties=_PROPERTIES, java_options=()
+        "destination", directory / "destination", runtime, properties=PROPERTIES, java_options=()
     )
     with source, destination:
         yield Stage(directory, runtime, source, destination)

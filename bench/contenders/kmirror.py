@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from bench.contenders.job import Command, Job
+from kmirror.sandbox import KafkaCluster
 
 _LINK = "bench"
 
@@ -13,8 +14,8 @@ def prepare(job: Job) -> Command:
     environment = {"KMIRROR_HOME": str(job.directory / "home"), "NO_COLOR": "1"}
     stage = job.stage
     servers = (
-        *("--source-bootstrap-server", stage.source.bootstrap_servers),
-        *("--destination-bootstrap-server", stage.destination.bootstrap_servers),
+        *("--source-bootstrap-server", _servers(stage.source)),
+        *("--destination-bootstrap-server", _servers(stage.destination)),
     )
     _kmirror(environment, "link", "create", _LINK, *servers)
     _kmirror(environment, "mirror", "create", job.topic, "--link", _LINK, "--no-start")
@@ -22,6 +23,11 @@ def prepare(job: Job) -> Command:
     if job.profile:
         start = [sys.executable, "-m", "bench.profiling", job.profile, str(job.directory / "profile")]
     return Command([*start, "link", "run", _LINK], environment)
+
+
+def _servers(cluster: KafkaCluster) -> str:
+    """Through the relay, of a cluster that has one before it (bench.delay)."""
+    return getattr(cluster, "proxied_servers", cluster.bootstrap_servers)
 
 
 def _kmirror(environment: dict[str, str], *arguments: str) -> None:

@@ -12,15 +12,16 @@ from kmirror.wire.merge import codec_to_merge, merge
 
 MERGED_BYTES: Final = 128 << 10
 """The most that is merged into one batch: of what a source batch takes, so it may become a little more."""
-_SMALL_BYTES: Final = 16 << 10  # of larger batches rewriting the records costs more than a batch does
+SMALL_BYTES: Final = 16 << 10
+"""Of larger batches rewriting the records costs more than a batch does, unless the way is long."""
 
 
-def take(queue: deque[Append | Fill], most_bytes: int) -> tuple[Append, int]:
+def take(queue: deque[Append | Fill], most_bytes: int, small_bytes: int = SMALL_BYTES) -> tuple[Append, int]:
     """Takes the batch to be sent next, made of the first steps of `queue`; and the bytes which those took.
 
-    The first step is an Append. With `most_bytes` 0 it is taken as it is.
+    The first step is an Append. With `most_bytes` 0 it is taken as it is; batches over `small_bytes` always are.
     """
-    run = list(_run(queue, most_bytes))
+    run = list(_run(queue, most_bytes, small_bytes))
     merged = merge([step.batch for step in run]) if len(run) > 1 else None
     parts = [queue.popleft() for _ in range(merged.parts if merged else 1)]
     first, last = parts[0], parts[-1]
@@ -34,17 +35,12 @@ def take(queue: deque[Append | Fill], most_bytes: int) -> tuple[Append, int]:
     return step, sum(part.size for part in parts)
 
 
-def may_grow(step: Append) -> bool:
-    """What follows may be merged into it."""
-    return step.size <= _SMALL_BYTES
-
-
-def _run(queue: Iterable[Append | Fill], most_bytes: int) -> Iterator[Append]:
+def _run(queue: Iterable[Append | Fill], most_bytes: int, small_bytes: int) -> Iterator[Append]:
     """The first steps that may become one batch: all small, of one codec."""
     codec, size = None, 0
     for step in queue:
         size += step.size
-        if not isinstance(step, Append) or not may_grow(step) or size > most_bytes:
+        if not isinstance(step, Append) or step.size > small_bytes or size > most_bytes:
             return
         found = codec_to_merge(step.batch)
         if found is None or codec not in {None, found}:

@@ -7,10 +7,11 @@ from typing import Final
 from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
-from kmirror.engine.coalesce import may_grow, take
+from kmirror.engine.coalesce import SMALL_BYTES, take
 from kmirror.engine.counters import MirrorCounters
 from kmirror.engine.lag import SourceEnds, age_ms
 from kmirror.engine.steps import Append, Fill, Gap, Stop
+from kmirror.engine.window import FAR_BATCH_BYTES
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.status import PartitionState, PartitionStatus, Trouble
@@ -34,6 +35,7 @@ class PartitionCopy:
     token, so that older ones are refused.
     `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
     under way meanwhile is dropped. `merged_bytes`: small batches are merged up to so many bytes; 0: never.
+    `fetching`: a fetch asks for it. `far`: the destination is a long way off, so that larger batches are merged too.
     """
 
     def __init__(
@@ -76,6 +78,9 @@ class PartitionCopy:
         self.backoff = Backoff()
         self.retry_fetch_at = 0.0
         self.merged_bytes = merged_bytes
+        self.fetching = False
+        self.far = False
+        self._merged_most = FAR_BATCH_BYTES
         self.counters = counters or MirrorCounters()
         self._queue: deque[Append | Fill] = deque()
         self._queue_bytes = 0
@@ -118,7 +123,7 @@ class PartitionCopy:
 
     def take(self) -> Append:
         """The next step, which is an Append, with the small ones behind it; it is on its way from now on."""
-        step, size = take(self._queue, self.merged_bytes)
+        step, size = take(self._queue, *self._merging())
         self._queue_bytes -= size
         self._budget.adjust(size, step.size)
         return step
@@ -129,11 +134,19 @@ class PartitionCopy:
         first = self.next_step()
         if not isinstance(first, Append):
             return 0
-        return max(first.size, min(self._queue_bytes, self.merged_bytes) if may_grow(first) else 0)
+        most, small = self._merging()
+        return max(first.size, min(self._queue_bytes, most) if first.size <= small else 0)
+
+    def _merging(self) -> tuple[int, int]:
+        """To how many bytes batches are merged, and which are small enough for it."""
+        if not self.far or not self.merged_bytes:
+            return min(self.merged_bytes, self._merged_most), SMALL_BYTES
+        most = min(FAR_BATCH_BYTES, self._merged_most)
+        return most, most // 2
 
     def merge_less(self, refused: Append) -> None:
         """A merged batch is not taken: smaller ones may be, and else it is one of the source's that is not."""
-        self.merged_bytes = min(self.merged_bytes, refused.size) // 2
+        self._merged_most = min(self._merged_most, refused.size) // 2
 
     def may_fill(self, offset: int) -> bool:
         """Nothing is filled from the target of a promote on, nor once the partition is closed."""

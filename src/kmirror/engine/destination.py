@@ -11,6 +11,7 @@ from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import DATA_EPOCH
 from kmirror.engine.steps import Append
+from kmirror.engine.window import FAR_REQUEST_BYTES, FAR_S
 from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.model.failures import Failure
@@ -129,14 +130,17 @@ class DestinationProducer:
         picked: list[PartitionCopy] = []
         size = 0
         now = time.monotonic()
+        far = self._cluster.round_trip_s >= FAR_S
+        most = FAR_REQUEST_BYTES if far else _REQUEST_BYTES
         for _ in range(len(self._ready)):
             copy = self._ready.popleft()
+            copy.far = far
             self._is_ready.discard(copy)
             if not isinstance(copy.next_step(), Append) or copy.marking or copy.node != self._node or not copy.is_open:
                 continue
             if not copy.appender.may_send(now, DEPTH):
                 continue  # its next ack makes it ready again
-            if picked and size + copy.next_bytes > _REQUEST_BYTES:
+            if picked and size + copy.next_bytes > most:
                 self._ready.appendleft(copy)
                 self._is_ready.add(copy)
                 break

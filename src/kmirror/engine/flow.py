@@ -98,6 +98,7 @@ class Flow:
             self._settings,
             self._budget,
             self._brake,
+            brokers=lambda: len(self._fetchers),
             assigned=self._assigned,
             on_ready=self._send_on,
             on_end=self._on_end,
@@ -266,4 +267,4 @@ class Flow:
     def wake(self) -> None:
         """Leaders or topics were read anew."""
         for fetcher in self._fetchers.values():
-            fetcher.wake.set()
+            fetcher.wake()

@@ -43,6 +43,8 @@ class MetadataLoop:
             self._stale.clear()
             try:
                 await self._cluster.refresh(self._topics())
+                self._on_fresh()
+                await self._cluster.measure()
             except ClusterError as e:
                 self._in_trouble(e)
                 await asyncio.sleep(backoff.next())
@@ -51,7 +53,6 @@ class MetadataLoop:
                 log.info("cluster answers again", cluster=self._cluster.role)
             self.trouble = None
             backoff.reset()
-            self._on_fresh()
             await asyncio.sleep(_AT_MOST_EVERY_S)
             await wait_for_event(self._stale, self._max_age_s)
 

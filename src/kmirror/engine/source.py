@@ -14,6 +14,7 @@ from kmirror.engine.opening import fetch_version
 from kmirror.engine.reencode import reencode
 from kmirror.engine.steps import Append, Fill, Reencode, Stop
 from kmirror.engine.translate import translate
+from kmirror.engine.window import FAR_S, MOST_LANES, Window, fetch_window
 from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
@@ -34,19 +35,19 @@ from kmirror.wire.fetch import Fetched, FetchPartition
 
 log = logging.getLogger(__name__)
 
-_HELD_RESPONSES: Final = 1  # of records in hand from one broker: more would only wait in memory
 _SHORT_WAIT_MS: Final = 10  # long polls are cut short while partitions wait for room
 _RETRY_S: Final = 0.25
 _FULL_S: Final = 0.02  # acks make room within milliseconds
 _IDLE_S: Final = 0.5
+_SLEEPS: Final = Window(0, 0, 0, 0)
 
 
 class SourceFetcher:
     """Fetches from source broker `node` for all partitions that it leads, up to the last stable offset.
 
-    `assigned` gives the partitions of the link that a node leads; `on_ready` is told of a partition that has something
-    to send, `on_end` of one that can't go on, `on_out_of_range` of one whose position the source does not hold,
-    `on_stale` when leaders or topic ids have to be read again.
+    `brokers` says from how many is fetched, `assigned` which partitions of the link a node leads. `on_ready` is told of
+    a partition that has something to send, `on_end` of one that can't go on, `on_out_of_range` of one whose position
+    the source does not hold, `on_stale` when leaders or topic ids have to be read again.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class SourceFetcher:
         budget: Budget,
         brake: Brake,
         *,
+        brokers: Callable[[], int],
         assigned: Callable[[int], Iterable[PartitionCopy]],
         on_ready: Callable[[PartitionCopy], None],
         on_end: Callable[[PartitionCopy, MirrorError], None],
@@ -68,58 +70,84 @@ class SourceFetcher:
         self._settings = settings
         self._budget = budget
         self._brake = brake
+        self._brokers = brokers
         self._assigned = assigned
         self._on_ready = on_ready
         self._on_end = on_end
         self._on_out_of_range = on_out_of_range
         self._on_stale = on_stale
         self._turn = 0
-        self.wake = asyncio.Event()
+        self._lanes = [asyncio.Event()]
+
+    def wake(self) -> None:
+        """There may be more to fetch."""
+        for lane in self._lanes:
+            lane.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. From near one lane does it all, the others sleep."""
+        self._lanes = [asyncio.Event() for _ in range(MOST_LANES)]
+        async with asyncio.TaskGroup() as lanes:
+            for lane in range(MOST_LANES):
+                lanes.create_task(self._run_lane(lane))
+
+    async def _run_lane(self, lane: int) -> None:
+        wake = self._lanes[lane]
         while True:
-            wanted, full = self._wanted()
+            window, wanted, full = self._wanted(lane)
             if not wanted:
-                self.wake.clear()
-                await wait_for_event(self.wake, _FULL_S if full else _IDLE_S)
+                wake.clear()
+                await wait_for_event(wake, _FULL_S if full else _IDLE_S)
                 continue
+            for copy in wanted:
+                copy.fetching = True
             try:
-                await self._fetch(wanted, short=full)
+                await self._fetch(lane, window, wanted, short=full)
             except ClusterError as e:
                 for copy in wanted:
                     copy.in_trouble(e, at_source=True)
                 self._on_stale()
                 await asyncio.sleep(_RETRY_S)
+            finally:
+                for copy in wanted:
+                    copy.fetching = False
 
-    def _wanted(self) -> tuple[list[PartitionCopy], bool]:
+    def _wanted(self, lane: int) -> tuple[Window, list[PartitionCopy], bool]:
         """The partitions to fetch now, each turn beginning with another one; and whether any waits for room."""
         now = time.monotonic()
-        room = self._settings.response_fetch_bytes
-        mine = list(self._assigned(self._node))
-        wanted = [copy for copy in mine if copy.wants_fetch(now, room)]
-        held = sum(copy.queued_bytes for copy in mine)
-        if held > _HELD_RESPONSES * room:
-            return [], True
+        if lane and self._cluster.round_trip_s < FAR_S:
+            return _SLEEPS, [], False
+        all_ = list(self._assigned(self._node))
+        window = fetch_window(
+            self._settings,
+            brokers=self._brokers(),
+            partitions=len(all_),
+            round_trip_s=self._cluster.round_trip_s,
+        )
+        mine = all_[lane :: window.lanes] if lane < window.lanes else []
+        wanted = [copy for copy in mine if copy.wants_fetch(now, window.room_bytes) and not copy.fetching]
+        if sum(copy.queued_bytes for copy in all_) > window.room_bytes:  # more would only wait in memory
+            return window, [], True
         self._turn = (self._turn + 1) % max(1, len(wanted))
-        full = any(copy.is_open and copy.is_full(room) for copy in mine)
-        return wanted[self._turn :] + wanted[: self._turn], full
+        full = any(copy.is_open and copy.is_full(window.room_bytes) for copy in mine)
+        return window, wanted[self._turn :] + wanted[: self._turn], full
 
-    async def _fetch(self, wanted: list[PartitionCopy], *, short: bool) -> None:
-        connection = await self._cluster.connection(self._node, "fetch")
+    async def _fetch(self, lane: int, window: Window, wanted: list[PartitionCopy], *, short: bool) -> None:
+        connection = await self._cluster.connection(self._node, f"fetch-{lane}" if lane else "fetch")
         await connection.unthrottled()
-        reserved = await self._brake.room(self._settings.response_fetch_bytes)
+        reserved = await self._brake.room(window.response_bytes)
         await self._budget.acquire(reserved)
         kept = 0
         try:
             # Much may have happened meanwhile; from here to the request nothing is waited for.
-            now, most = time.monotonic(), self._settings.response_fetch_bytes
-            wanted = [copy for copy in wanted if copy.wants_fetch(now, most)]
+            now = time.monotonic()
+            wanted = [copy for copy in wanted if copy.wants_fetch(now, window.room_bytes)]
             if not wanted:
                 return
             version = fetch_version(connection)
             asked = {_place(copy, version): (copy, copy.generation, copy.position) for copy in wanted}
-            frame = await self._ask(connection, version, wanted, reserved, short=short)
+            each = window.each(len(wanted))
+            frame = await self._ask(connection, version, wanted, (each, reserved), short=short)
             throttle_ms, error, partitions = wire_fetch.decode_fetch(frame, version)
             self._note_throttle(connection, throttle_ms)
             if error:
@@ -135,21 +163,21 @@ class SourceFetcher:
             self._budget.adjust(reserved, kept)
 
     def _ask(
-        self, connection: Connection, version: int, wanted: list[PartitionCopy], most_bytes: int, *, short: bool
+        self, connection: Connection, version: int, wanted: list[PartitionCopy], most: tuple[int, int], *, short: bool
     ) -> "asyncio.Future[memoryview]":
-        """Sends the fetch; the future gives its answer."""
+        """Sends the fetch for at most so many bytes of each partition and of all; the future gives its answer."""
         asked_ms = now_ms()
         request = []
         for copy in wanted:
             copy.asked_ms = asked_ms
-            most = max(copy.fetch_bytes, self._settings.partition_fetch_bytes)
+            each = max(copy.fetch_bytes, most[0])
             place = (copy.source_topic, copy.source_topic_id, copy.partition)
-            request.append(FetchPartition(*place, copy.position, most, copy.position_epoch))
+            request.append(FetchPartition(*place, copy.position, each, copy.position_epoch))
         body = wire_fetch.encode_fetch(
             version,
             request,
             max_wait_ms=_SHORT_WAIT_MS if short else self._settings.fetch_wait_ms,
-            max_bytes=most_bytes,
+            max_bytes=most[1],
         )
         timeout = self._settings.request_timeout_s + self._settings.fetch_wait_ms / 1000
         return connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=timeout)

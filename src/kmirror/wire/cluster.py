@@ -20,6 +20,8 @@ from kmirror.wire.rpc import TopicMetadata
 log = events(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5.0
+_MEASURE_EVERY_S: Final = 10.0
+_PINGS: Final = 3  # a busy machine is not to look like a long way
 
 
 class WrongCluster(ClusterError):
@@ -56,6 +58,9 @@ class Cluster:
         self._connecting: dict[tuple[int, str], asyncio.Lock] = {}
         self._asking: Connection | None = None
         self._buffers = BufferPool()
+        self._measured_at = -_MEASURE_EVERY_S
+        self.round_trip_s = 0.0
+        """How long the shortest of a few questions took when it was last measured."""
 
     async def refresh(self, topics: Iterable[str]) -> None:
         """Reads the metadata of `topics`; raises ClusterError when no broker answers."""
@@ -92,6 +97,15 @@ class Cluster:
             else:
                 return self._asking
         raise fault
+
+    async def measure(self) -> None:
+        """Looks how far the cluster is, once in a while. Raises ClusterError."""
+        now = asyncio.get_running_loop().time()
+        if now - self._measured_at < _MEASURE_EVERY_S:
+            return
+        self._measured_at = now
+        connection = await self.any_connection()
+        self.round_trip_s = min([await rpc.ping(connection) for _ in range(_PINGS)])
 
     def _check_is_ours(self, cluster_id: str) -> None:
         if self.cluster_id and cluster_id != self.cluster_id:

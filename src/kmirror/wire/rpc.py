@@ -3,6 +3,7 @@
 All raise ConnectionLost when the connection goes, BrokerError for an error code in the answer.
 """
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from kafka.protocol.admin import (
 )
 from kafka.protocol.consumer import ListOffsetsRequest, ListOffsetsResponse
 from kafka.protocol.metadata import (
+    ApiVersionsRequest,
+    ApiVersionsResponse,
     FindCoordinatorRequest,
     FindCoordinatorResponse,
     MetadataRequest,
@@ -56,6 +59,13 @@ class ClusterMetadata:
     cluster_id: str
     brokers: Mapping[int, tuple[str, int]]
     topics: Mapping[str, TopicMetadata]
+
+
+async def ping(connection: Connection) -> float:
+    """Seconds until the broker has answered what costs it nothing."""
+    began = time.monotonic()
+    await connection.call(ApiVersionsRequest(), ApiVersionsResponse, 0)
+    return time.monotonic() - began
 
 
 async def metadata(connection: Connection, topics: Sequence[str]) -> ClusterMetadata:

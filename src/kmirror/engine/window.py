@@ -1,0 +1,49 @@
+"""How much is on its way at a time: to a cluster that is far, more, or the round trips would cost most of the time.
+
+A partition's next fetch can't be sent before the last one is answered: only its answer tells where to go on. So from
+far more is asked at a time, and other partitions meanwhile over connections of their own.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from kmirror.model.settings import LinkSettings
+
+FAR_S: Final = 0.02
+"""A round trip that is longer makes a cluster a far one."""
+MOST_LANES: Final = 4
+FAR_BATCH_BYTES: Final = 900_000
+"""To what batches are merged for a far destination, of which five at most may be on their way in a partition. A little
+below Kafka's own max.message.bytes; a topic that takes less is given less (`PartitionCopy.merge_less`)."""
+FAR_REQUEST_BYTES: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Of the fetches from one broker: `lanes` at a time, each of another share of its partitions.
+
+    `response_bytes` are asked in each, of one partition at most `partition_bytes` or an equal share of it, whichever is
+    more; a partition with `room_bytes` waiting gets no more.
+    """
+
+    lanes: int
+    response_bytes: int
+    partition_bytes: int
+    room_bytes: int
+    far: bool = False
+
+    def each(self, partitions: int) -> int:
+        """How much of each of so many partitions a fetch asks for."""
+        return max(self.partition_bytes, self.response_bytes // partitions) if self.far else self.partition_bytes
+
+
+def fetch_window(settings: LinkSettings, *, brokers: int, partitions: int, round_trip_s: float) -> Window:
+    """At most half of the link's memory waits for answers of all `brokers`, the other half for the destination."""
+    share = settings.fetch_buffer_bytes // 2 // max(1, brokers)
+    least = settings.partition_fetch_bytes
+    if round_trip_s < FAR_S:
+        size = min(settings.response_fetch_bytes, max(share, least))
+        return Window(1, size, least, size)
+    lanes = max(1, min(MOST_LANES, partitions))
+    window = max(share, least)
+    return Window(lanes, max(window // lanes, least), least, window, far=True)
