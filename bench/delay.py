@@ -27,7 +27,7 @@ def main() -> int:
     options = _options()
     loads = [load for load in FULL if load.name in options.load.split(",")]
     directory = Path(tempfile.mkdtemp(prefix="kmirror-delay-", dir=options.directory))
-    runtime = kafka_runtime(VERSION, say=print)
+    runtime = kafka_runtime(VERSION, connect_mirror=True, say=print)
     results = []
     try:
         for far in options.far.split(","):

@@ -45,11 +45,14 @@ class TestLink:
     name: str = "east-west"
 
     def create(self, *configs: str) -> "TestLink":
-        """A destination that has a proxy is reached through it."""
-        destination = getattr(self.destination, "proxied_servers", self.destination.bootstrap_servers)
+        """A cluster that has a proxy is reached through it."""
+        source, destination = (
+            getattr(cluster, "proxied_servers", cluster.bootstrap_servers)
+            for cluster in (self.source, self.destination)
+        )
         self.kmirror.run(
             *("link", "create", self.name),
-            *("--source-bootstrap-server", self.source.bootstrap_servers),
+            *("--source-bootstrap-server", source),
             *("--destination-bootstrap-server", destination),
             *("--config", ",".join([QUICK, *configs])),
         )

@@ -35,6 +35,8 @@ class Fault:
     api: int = MARKERS
     answer: bool = False
     share: float = 1.0
+    upto: int | None = None
+    """Instead of a share: so many bytes, counted from the end where negative."""
     late_s: float | None = None
     cut: bool = True
     before: Callable[[], None] | None = None
@@ -141,7 +143,7 @@ class Proxy:
         if fault.late_s is not None:
             _reset(back)
             await asyncio.sleep(fault.late_s)
-        onward.write(frame[: int(len(frame) * fault.share)])
+        onward.write(frame[: int(len(frame) * fault.share) if fault.upto is None else fault.upto])
         await onward.drain()
         await asyncio.sleep(_LINGER_S)
         fault.met.set()

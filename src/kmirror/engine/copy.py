@@ -10,6 +10,7 @@ from kmirror.engine.budget import Budget
 from kmirror.engine.coalesce import SMALL_BYTES, take
 from kmirror.engine.counters import MirrorCounters
 from kmirror.engine.lag import SourceEnds, age_ms
+from kmirror.engine.nearby import Nearby
 from kmirror.engine.steps import Append, Fill, Gap, Stop
 from kmirror.engine.window import FAR_BATCH_BYTES
 from kmirror.model.failures import Failure
@@ -79,6 +80,7 @@ class PartitionCopy:
         self.retry_fetch_at = 0.0
         self.merged_bytes = merged_bytes
         self.fetching = False
+        self.nearby = Nearby()
         self.far = False
         self._merged_most = FAR_BATCH_BYTES
         self.counters = counters or MirrorCounters()

@@ -11,7 +11,7 @@ from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import DATA_EPOCH
 from kmirror.engine.steps import Append
-from kmirror.engine.window import FAR_REQUEST_BYTES, FAR_S
+from kmirror.engine.window import FAR_S, REQUEST_BYTES, far_request_bytes
 from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.model.failures import Failure
@@ -34,7 +34,6 @@ log = events(__name__)
 
 DEPTH: Final = 5
 """Requests in flight: the broker remembers the last five batches of a producer (ProducerStateEntry)."""
-_REQUEST_BYTES: Final = 1 << 20
 _ACK_TIMEOUT_MS: Final = 30_000
 
 
@@ -68,6 +67,7 @@ class DestinationProducer:
         self._is_ready: set[PartitionCopy] = set()
         self._work = asyncio.Event()
         self._requests = 0
+        self._most_bytes = REQUEST_BYTES
 
     def ready(self, copy: PartitionCopy) -> None:
         """`copy` has something to send."""
@@ -117,12 +117,13 @@ class DestinationProducer:
                 self.ready(copy)
         body = wire_produce.encode_produce(version, request, timeout_ms=_ACK_TIMEOUT_MS)
         self._requests += 1
+        began = time.monotonic()
         try:
             answer = connection.send(wire_produce.API_KEY, version, body, flexible=True, timeout=self._timeout_s)
         except ConnectionLost as e:
             self._settle(sent, e)
         else:
-            answer.add_done_callback(lambda done: self._answered(done, connection, version, sent))
+            answer.add_done_callback(lambda done: self._answered(done, connection, version, sent, began))
         return True
 
     def _pick(self) -> list[PartitionCopy]:
@@ -131,7 +132,7 @@ class DestinationProducer:
         size = 0
         now = time.monotonic()
         far = self._cluster.round_trip_s >= FAR_S
-        most = FAR_REQUEST_BYTES if far else _REQUEST_BYTES
+        most = self._most_bytes if far else REQUEST_BYTES
         for _ in range(len(self._ready)):
             copy = self._ready.popleft()
             copy.far = far
@@ -154,9 +155,11 @@ class DestinationProducer:
         connection: Connection,
         version: int,
         sent: dict[tuple[str | bytes, int], PartitionCopy],
+        began: float,
     ) -> None:
         if done.cancelled():
             return
+        self._most_bytes = far_request_bytes(self._most_bytes, time.monotonic() - began)
         fault = done.exception()
         try:
             if fault is not None:

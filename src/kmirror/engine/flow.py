@@ -88,8 +88,11 @@ class Flow:
         for mirror in self._engine.mirrors.values():
             if mirror.running:
                 for copy in mirror.partitions.values():
-                    if self._source.leader(copy.source_topic, copy.partition) == node:
+                    if self._fetched_from(copy) == node:
                         yield copy
+
+    def _fetched_from(self, copy: PartitionCopy) -> int | None:
+        return copy.nearby.choose(self._source.leader(copy.source_topic, copy.partition))
 
     def _start_fetcher(self, node: int) -> None:
         fetcher = SourceFetcher(
@@ -103,6 +106,7 @@ class Flow:
             on_ready=self._send_on,
             on_end=self._on_end,
             on_out_of_range=self._on_out_of_range,
+            on_moved=self.start_fetching,
             on_stale=self._engine.source_stale,
         )
         self._fetchers[node] = fetcher
@@ -236,7 +240,7 @@ class Flow:
                 return
 
     def start_fetching(self, copy: PartitionCopy) -> None:
-        node = self._source.leader(copy.source_topic, copy.partition)
+        node = self._fetched_from(copy)
         if node is not None and node not in self._fetchers:
             self._start_fetcher(node)
         self.wake()
@@ -253,7 +257,7 @@ class Flow:
         if mirror is None or mirror.partitions.get(copy.partition) is not copy:
             return
         if copy.is_open and copy.ending is not None and copy.drained:
-            node = self._source.leader(copy.source_topic, copy.partition)
+            node = self._fetched_from(copy)
             if node in self._fetchers:
                 self._fetchers[node].end(copy)
         self._send_on(copy)

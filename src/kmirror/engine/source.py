@@ -1,7 +1,6 @@
 """A fetch loop for each source broker: what it brings is translated and laid before the producers."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -12,10 +11,11 @@ from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.opening import fetch_version
 from kmirror.engine.reencode import reencode
-from kmirror.engine.steps import Append, Fill, Reencode, Stop
+from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
 from kmirror.engine.translate import translate
 from kmirror.engine.window import FAR_S, MOST_LANES, Window, fetch_window
 from kmirror.errors import ClusterError
+from kmirror.log import events
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
 from kmirror.model.settings import LinkSettings
@@ -33,12 +33,13 @@ from kmirror.wire.errors import (
 )
 from kmirror.wire.fetch import Fetched, FetchPartition
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _SHORT_WAIT_MS: Final = 10  # long polls are cut short while partitions wait for room
 _RETRY_S: Final = 0.25
 _FULL_S: Final = 0.02  # acks make room within milliseconds
 _IDLE_S: Final = 0.5
+_ANSWER_S: Final = 10.0  # a fetch is given up lightly, and a way that swallows all is to be left soon
 _SLEEPS: Final = Window(0, 0, 0, 0)
 
 
@@ -47,7 +48,8 @@ class SourceFetcher:
 
     `brokers` says from how many is fetched, `assigned` which partitions of the link a node leads. `on_ready` is told of
     a partition that has something to send, `on_end` of one that can't go on, `on_out_of_range` of one whose position
-    the source does not hold, `on_stale` when leaders or topic ids have to be read again.
+    the source does not hold, `on_moved` of one that is to be fetched from another replica, `on_stale` when leaders or
+    topic ids have to be read again.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class SourceFetcher:
         on_ready: Callable[[PartitionCopy], None],
         on_end: Callable[[PartitionCopy, MirrorError], None],
         on_out_of_range: Callable[[PartitionCopy], None],
+        on_moved: Callable[[PartitionCopy], None],
         on_stale: Callable[[], None],
     ) -> None:
         self._node = node
@@ -75,6 +78,7 @@ class SourceFetcher:
         self._on_ready = on_ready
         self._on_end = on_end
         self._on_out_of_range = on_out_of_range
+        self._on_moved = on_moved
         self._on_stale = on_stale
         self._turn = 0
         self._lanes = [asyncio.Event()]
@@ -105,7 +109,9 @@ class SourceFetcher:
                 await self._fetch(lane, window, wanted, short=full)
             except ClusterError as e:
                 for copy in wanted:
-                    copy.in_trouble(e, at_source=True)
+                    if not copy.nearby.leave():
+                        copy.in_trouble(e, at_source=True)
+                    self._on_moved(copy)
                 self._on_stale()
                 await asyncio.sleep(_RETRY_S)
             finally:
@@ -178,8 +184,9 @@ class SourceFetcher:
             request,
             max_wait_ms=_SHORT_WAIT_MS if short else self._settings.fetch_wait_ms,
             max_bytes=most[1],
+            rack="" if any(copy.nearby.is_avoided for copy in wanted) else self._settings.rack,
         )
-        timeout = self._settings.request_timeout_s + self._settings.fetch_wait_ms / 1000
+        timeout = min(_ANSWER_S, self._settings.request_timeout_s) + self._settings.fetch_wait_ms / 1000
         return connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=timeout)
 
     def _note_throttle(self, connection: Connection, ms: int) -> None:
@@ -188,6 +195,19 @@ class SourceFetcher:
 
     def _deliver(self, copy: PartitionCopy, fetched: Fetched) -> int:
         """Queues what came for one partition; returns the bytes that are kept."""
+        leader = self._cluster.leader(copy.source_topic, copy.partition)
+        if fetched.preferred >= 0 and fetched.preferred != self._node:
+            log.debug("a nearer replica is fetched from", topic=copy.topic, partition=copy.partition)
+            copy.nearby.take(fetched.preferred, leader)
+            self._on_moved(copy)
+            return 0
+        follows = leader != self._node
+        steps = list(translate(fetched.records, copy.position, fetched.aborted))
+        if follows and (fetched.error or fetched.diverging is not None or any(map(_needs_leader, steps))):
+            # It may be behind, begin later, or be compacted further: how the log is the leader says.
+            copy.nearby.leave()
+            self._on_moved(copy)
+            return 0
         if fetched.error:
             self._refused(copy, fetched.error)
             return 0
@@ -195,10 +215,12 @@ class SourceFetcher:
             message = f"the source's log was cut at offset {fetched.diverging} and went on with other records"
             self._on_end(copy, MirrorError(Failure.UNEXPECTED_TRUNCATION, message, offset=fetched.diverging))
             return 0
-        copy.source_seen(fetched.last_stable_offset)
+        copy.source_seen(
+            max(fetched.last_stable_offset, copy.source_end or 0) if follows else fetched.last_stable_offset
+        )
         kept = 0
         start = copy.position
-        for step in self._steps(fetched, copy.position):
+        for step in self._sendable(steps):
             if copy.limit is not None and step.base >= copy.limit:
                 break
             if isinstance(step, Stop):
@@ -226,8 +248,8 @@ class SourceFetcher:
         copy.fetch_bytes = size
 
     @staticmethod
-    def _steps(fetched: Fetched, position: int) -> Iterator[Append | Fill | Stop]:
-        for step in translate(fetched.records, position, fetched.aborted):
+    def _sendable(steps: Iterable[Step]) -> Iterator[Append | Fill | Stop]:
+        for step in steps:
             if not isinstance(step, Reencode):
                 yield step
                 continue
@@ -261,3 +283,10 @@ class SourceFetcher:
 def _place(copy: PartitionCopy, version: int) -> tuple[str | bytes, int]:
     """As an answer of this version names the partition."""
     return copy.source_topic_id if version >= wire_fetch.BY_ID else copy.source_topic, copy.partition
+
+
+def _needs_leader(step: Step) -> bool:
+    """Holes are each replica's own, as its cleaner has left them, and damage is, too."""
+    if isinstance(step, Reencode):
+        return step.form is Form.HOLES
+    return isinstance(step, Stop) or (isinstance(step, Fill) and step.gap is Gap.HOLE)

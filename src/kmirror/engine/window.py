@@ -15,7 +15,11 @@ MOST_LANES: Final = 4
 FAR_BATCH_BYTES: Final = 900_000
 """To what batches are merged for a far destination, of which five at most may be on their way in a partition. A little
 below Kafka's own max.message.bytes; a topic that takes less is given less (`PartitionCopy.merge_less`)."""
-FAR_REQUEST_BYTES: Final = 8 << 20
+REQUEST_BYTES: Final = 1 << 20
+"""What makes up a request to a destination that is near."""
+_FAR_REQUEST_BYTES: Final = 8 << 20
+_SOON_S: Final = 2.0
+_LATE_S: Final = 8.0  # several of these have to be answered before their deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +51,10 @@ def fetch_window(settings: LinkSettings, *, brokers: int, partitions: int, round
     lanes = max(1, min(MOST_LANES, partitions))
     window = max(share, least)
     return Window(lanes, max(window // lanes, least), least, window, far=True)
+
+
+def far_request_bytes(now: int, answered_in_s: float) -> int:
+    """The size of the next requests to a far destination: a way may be long and narrow, and then they take too long."""
+    if answered_in_s < _SOON_S:
+        return min(_FAR_REQUEST_BYTES, now * 2)
+    return max(REQUEST_BYTES, now // 2) if answered_in_s > _LATE_S else now

@@ -68,4 +68,9 @@ def prefix(value: str) -> None:
         raise ValueError('is not 1 to 12 of letters, digits, ".", "_" and "-"')
 
 
+def text(value: str) -> None:
+    if not value.isprintable():
+        raise ValueError("holds what can't be printed")
+
+
 boolean: Final = one_of("true", "false")

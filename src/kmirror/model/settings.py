@@ -36,6 +36,7 @@ class LinkSettings:
     gap_fill_mode: str
     gap_fill_max: int
     retry_timeout_s: float
+    rack: str
     coalesce: bool
     io_max_bytes_per_s: int = field(default=UNLIMITED, compare=False)
     """Not compared: a running engine takes another one."""
@@ -105,6 +106,12 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         ),
         "replica.fetch.max.bytes": Setting(str(_MIB), "Bytes of one partition in a fetch.", check.number(1)),
         "replica.fetch.response.max.bytes": Setting(str(8 * _MIB), "Bytes of one fetch.", check.number(1)),
+        "client.rack": Setting(
+            "",
+            "Where the runner is: a source that has a replica there (`broker.rack`) has it fetch from that one, where "
+            "`replica.selector.class` does so (KIP-392).",
+            check.text,
+        ),
         "cluster.link.io.max.bytes.per.second": Setting(
             str(UNLIMITED), "Bytes a second that are fetched, of all partitions together.", check.number(1, UNLIMITED)
         ),
@@ -288,6 +295,7 @@ def settings_from(configs: Mapping[str, str]) -> LinkSettings:
         gap_fill_mode=held["gap.fill.mode"],
         gap_fill_max=int(held["gap.fill.max"]),
         retry_timeout_s=int(held["cluster.link.retry.timeout.ms"]) / 1000,
+        rack=held["client.rack"],
         coalesce=held["batch.coalesce.enable"] == "true",
         io_max_bytes_per_s=int(held["cluster.link.io.max.bytes.per.second"]),
     )

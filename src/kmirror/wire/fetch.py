@@ -42,6 +42,7 @@ class Fetched:
 
     `records` is a view into the answer's frame: whole batches, and at its end perhaps a part of one.
     `diverging` is set, with no records, when the log was cut: the offset at which the last known epoch ended.
+    `preferred` is the broker that has a nearer replica, -1 for none; then there are no records.
     `aborted` holds (producer id, first offset) of aborted transactions, at isolation level read_committed.
     """
 
@@ -54,6 +55,7 @@ class Fetched:
     aborted: tuple[tuple[int, int], ...]
     records: memoryview
     diverging: int | None = None
+    preferred: int = -1
 
 
 def encode_fetch(
@@ -64,8 +66,12 @@ def encode_fetch(
     max_bytes: int,
     isolation: int = READ_COMMITTED,
     min_bytes: int = 1,
+    rack: str = "",
 ) -> bytes:
-    """The body of a fetch without a session; the order of the partitions is kept, topic by topic."""
+    """The body of a fetch without a session; the order of the partitions is kept, topic by topic.
+
+    With `rack` the leader may name a replica that is nearer, instead of records (KIP-392).
+    """
     topics: dict[str, list[FetchPartition]] = {}
     for p in partitions:
         topics.setdefault(p.topic, []).append(p)
@@ -78,7 +84,8 @@ def encode_fetch(
         out.append(encode_unsigned(len(items) + 1))
         out.extend(_PARTITION.pack(p.partition, -1, p.offset, p.last_epoch, -1, p.max_bytes) + b"\0" for p in items)
         out.append(b"\0")
-    out.append(b"\1\1\0")  # no forgotten topics, empty rack id, no tagged fields
+    name_of_rack = rack.encode()
+    out.append(b"\1" + encode_unsigned(len(name_of_rack) + 1) + name_of_rack + b"\0")  # no forgotten topics, no tags
     return b"".join(out)
 
 
@@ -115,13 +122,16 @@ def _partition(view: memoryview, position: int, topic: str | bytes) -> tuple[Fet
     for _ in range(count - 1):
         aborted.append(_ABORTED.unpack_from(view, position))
         position = skip_tags(view, position + _ABORTED.size)
-    size, position = read_unsigned(view, position + 4)  # behind the preferred read replica
+    preferred = struct.unpack_from(">i", view, position)[0]
+    size, position = read_unsigned(view, position + 4)
     end = position + max(0, size - 1)
     if end > len(view):
         raise ValueError("the records are longer than the frame")
     records = view[position:end]
     diverging, position = _diverging(view, end)
-    fetched = Fetched(topic, index, error, high_watermark, stable, log_start, tuple(aborted), records, diverging)
+    fetched = Fetched(
+        topic, index, error, high_watermark, stable, log_start, tuple(aborted), records, diverging, preferred
+    )
     return fetched, position
 
 

@@ -1,0 +1,45 @@
+"""What is on its way at a time: never more than the memory allows, more from far, less over a narrow way."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kmirror.engine.window import FAR_S, MOST_LANES, REQUEST_BYTES, far_request_bytes, fetch_window
+from kmirror.model.settings import settings_from
+
+MIB = 1 << 20
+SETTINGS = settings_from({})
+
+
+@given(brokers=st.integers(1, 32), partitions=st.integers(0, 1000), far=st.booleans(), memory=st.integers(1, 1024))
+def test_half_of_the_memory_waits_for_answers(*, brokers: int, partitions: int, far: bool, memory: int) -> None:
+    """But for what one fetch of each broker needs at least: one partition's share."""
+    settings = replace(SETTINGS, fetch_buffer_bytes=memory * MIB)
+    trip = FAR_S if far else FAR_S / 2
+    window = fetch_window(settings, brokers=brokers, partitions=partitions, round_trip_s=trip)
+    assert 1 <= window.lanes <= max(1, min(MOST_LANES, partitions))
+    asked = window.lanes * window.response_bytes * brokers
+    assert asked <= max(memory * MIB // 2, brokers * window.lanes * settings.partition_fetch_bytes)
+    assert window.room_bytes >= window.response_bytes
+    assert window.each(3) >= settings.partition_fetch_bytes
+
+
+def test_near_it_is_what_the_link_says_and_far_it_is_more() -> None:
+    near = fetch_window(SETTINGS, brokers=1, partitions=4, round_trip_s=0.001)
+    assert (near.lanes, near.response_bytes, near.each(4)) == (1, 8 * MIB, MIB)
+    many = fetch_window(SETTINGS, brokers=1, partitions=8, round_trip_s=0.15)
+    assert (many.lanes, many.response_bytes, many.each(2)) == (4, 8 * MIB, 4 * MIB)
+    single = fetch_window(SETTINGS, brokers=1, partitions=1, round_trip_s=0.15)
+    assert (single.lanes, single.response_bytes, single.each(1)) == (1, 32 * MIB, 32 * MIB)
+
+
+def test_requests_grow_while_answers_come_soon_and_shrink_when_they_are_late() -> None:
+    size = REQUEST_BYTES
+    for _ in range(5):
+        size = far_request_bytes(size, 0.2)
+    assert size == 8 * MIB
+    assert far_request_bytes(size, 5.0) == size
+    for _ in range(5):
+        size = far_request_bytes(size, 9.0)
+    assert size == REQUEST_BYTES
