@@ -47,7 +47,7 @@ def main() -> int:
 
 def _cluster(side: str, directory: Path, far: str) -> KafkaCluster:
     if side == far:
-        return FarCluster(side, directory / side)
+        return FarCluster(side, directory / side, kafka_runtime(VERSION), properties=PROPERTIES)
     return KafkaCluster(side, directory / side, kafka_runtime(VERSION), properties=PROPERTIES)
 
 

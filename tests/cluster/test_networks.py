@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kmirror.sandbox import KafkaCluster
+from kmirror.sandbox import KafkaCluster, kafka_runtime
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
 from support.network import Conditions, FarCluster
@@ -26,7 +26,9 @@ SIDES = ("source", "destination")
 def far(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarCluster]:
     """Who breaks its network heals it."""
     directory = tmp_path_factory.mktemp("far")
-    with FarCluster("far", directory, frames=True) as cluster:
+    with FarCluster(
+        "far", directory, kafka_runtime(), properties={"auto.create.topics.enable": "false"}, frames=True
+    ) as cluster:
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)
 

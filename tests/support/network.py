@@ -9,11 +9,14 @@ import socket
 import struct
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from kmirror.sandbox import KafkaRuntime
+from kmirror.sandbox.ports import HeldPorts
 from support.proxy import HOST, ProxiedCluster, Proxy
 
 _CHUNK = 256 << 10
@@ -222,14 +225,23 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 class FarCluster(ProxiedCluster):
     """One broker, reached through a `network`, and by that through a `proxy` if `frames` shall be cut."""
 
-    def __init__(self, name: str, directory: Path, *, frames: bool = False) -> None:
-        super().__init__(name, directory)
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        runtime: KafkaRuntime,
+        *,
+        properties: Mapping[str, str],
+        frames: bool = False,
+    ) -> None:
+        super(ProxiedCluster, self).__init__(name, directory, runtime, properties=properties)
+        self._ports = HeldPorts()
+        self._front, middle, self._back = self._ports.choose(3)
+        self.proxied_servers = f"{HOST}:{self._front}"
         self._frames = frames
+        self.network = Network(self._front, middle if frames else self._back)
         if frames:
-            (middle,) = self._ports.choose(1)
-            self.network, self.proxy = Network(self._front, middle), Proxy(middle, self._back)
-        else:
-            self.network = Network(self._front, self._back)
+            self.proxy = Proxy(middle, self._back)
 
     def __enter__(self) -> Self:
         super(ProxiedCluster, self).__enter__()

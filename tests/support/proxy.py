@@ -171,6 +171,7 @@ class ProxiedCluster(KafkaCluster):
 
     def prepare(self) -> None:
         self._properties = {
+            **self._properties,
             **self._listeners(),
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
         }

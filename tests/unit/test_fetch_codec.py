@@ -29,16 +29,17 @@ def topic_id(name: str) -> bytes:
     INT32,
     INT32,
     st.integers(0, 1),
+    st.text(max_size=200),
 )
 def test_kafka_python_reads_our_request(
-    version: int, wanted: list[tuple[str, int, int, int]], wait: int, size: int, isolation: int
+    version: int, wanted: list[tuple[str, int, int, int]], wait: int, size: int, isolation: int, rack: str
 ) -> None:
     items = [FetchPartition(name, topic_id(name), number, offset, most) for name, number, offset, most in wanted]
-    body = encode_fetch(version, items, max_wait_ms=wait, max_bytes=size, isolation=isolation, min_bytes=3)
+    body = encode_fetch(version, items, max_wait_ms=wait, max_bytes=size, isolation=isolation, min_bytes=3, rack=rack)
     found = FetchRequest.decode(body, version=version)
     assert (found.max_wait_ms, found.max_bytes, found.isolation_level, found.min_bytes) == (wait, size, isolation, 3)
     assert (found.replica_id, found.session_id, found.session_epoch) == (-1, 0, -1)
-    assert (found.forgotten_topics_data, found.rack_id) == ([], "")
+    assert (found.forgotten_topics_data, found.rack_id) == ([], rack)
     got = [
         (t.topic_id.bytes if version == 13 else t.topic, p.partition, p.fetch_offset, p.partition_max_bytes)
         for t in found.topics
@@ -114,6 +115,7 @@ def test_we_read_what_kafka_python_writes(made: tuple[int, FetchResponse]) -> No
             tuple((a.producer_id, a.first_offset) for a in p.aborted_transactions or []),
             memoryview(p.records or b""),
             p.diverging_epoch.end_offset if p.diverging_epoch and p.diverging_epoch.end_offset >= 0 else None,
+            p.preferred_read_replica,
         )
         for t in answer.responses
         for p in t.partitions

@@ -69,7 +69,9 @@ def test_any_list_of_pairs_is_read_back(pairs):
 
 
 def test_the_defaults():
-    assert settings_from({}) == LinkSettings(67108864, 1048576, 8388608, 500, 30.0, 30.0, "auto", 5000000, 300.0, "", coalesce=True)
+    assert settings_from({}) == LinkSettings(
+        67108864, 1048576, 8388608, 500, 30.0, 30.0, "auto", 5000000, 300.0, "", coalesce=True
+    )
 
 
 def test_every_default_is_one_that_may_be_given():
