@@ -26,14 +26,14 @@ def topic_id(name: str) -> bytes:
 @given(
     VERSIONS,
     st.lists(st.tuples(NAMES, INT32, INT64, INT32), max_size=8, unique_by=lambda t: t[:2]),
-    INT32,
-    INT32,
+    st.tuples(INT32, INT32),
     st.integers(0, 1),
     st.text(max_size=200),
 )
 def test_kafka_python_reads_our_request(
-    version: int, wanted: list[tuple[str, int, int, int]], wait: int, size: int, isolation: int, rack: str
+    version: int, wanted: list[tuple[str, int, int, int]], limits: tuple[int, int], isolation: int, rack: str
 ) -> None:
+    wait, size = limits
     items = [FetchPartition(name, topic_id(name), number, offset, most) for name, number, offset, most in wanted]
     body = encode_fetch(version, items, max_wait_ms=wait, max_bytes=size, isolation=isolation, min_bytes=3, rack=rack)
     found = FetchRequest.decode(body, version=version)

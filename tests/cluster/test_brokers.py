@@ -1,0 +1,153 @@
+"""Three brokers on both sides, replication factor 3 and min.insync.replicas 2: restarts, kills, leaders that move,
+brokers that are gone or elsewhere, elections that lose records, and replicas that are near.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from kmirror.sandbox import kafka_runtime
+from support.kmirror_cli import Kmirror
+from support.mirrors import TestLink, leaders, set_topic_config
+from support.traffic import Traffic, create_topic, produce, sized
+from support.trio import Trio
+from support.wait import eventually
+
+PATIENT = {"message.timeout.ms": 120_000, "reconnect.backoff.max.ms": 500}
+SAFE = {"min.insync.replicas": "2"}
+
+
+def _trio(name: str, factory: pytest.TempPathFactory) -> Iterator[Trio]:
+    directory = factory.mktemp(name)
+    properties = {"auto.create.topics.enable": "false", "offsets.topic.num.partitions": "4"}
+    properties |= {"transaction.state.log.num.partitions": "4", "auto.leader.rebalance.enable": "false"}
+    with Trio(name, directory, kafka_runtime(), brokers=3, properties=properties) as cluster:
+        yield cluster
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def here(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
+    yield from _trio("here", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def there(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
+    yield from _trio("there", tmp_path_factory)
+
+
+@pytest.fixture
+def link(kmirror: Kmirror, here: Trio, there: Trio) -> TestLink:
+    return TestLink(kmirror, here, there)
+
+
+def mirrored(link: TestLink, topic: str, partitions: int, *configs: str) -> None:
+    create_topic(link.source.bootstrap_servers, topic, partitions, 3, SAFE)
+    link.create(*configs)
+    link.mirror(topic, "--replication-factor", "3", "--config", "min.insync.replicas=2")
+
+
+def goes_on(link: TestLink, topic: str) -> None:
+    link.await_beyond(topic, link.mirror_ends(topic), 90)
+
+
+def test_a_replica_in_the_same_rack_is_fetched_from(link: TestLink, here: Trio, topic_name: str) -> None:
+    """And the leader again where that replica dies."""
+    create_topic(here.bootstrap_servers, topic_name, 1, 3, SAFE)
+    here.lead(topic_name, {0: 0})
+    link.create("client.rack=rack-2")
+    link.mirror(topic_name, "--replication-factor", "3")
+    with Traffic(here.bootstrap_servers, topic_name, rate=1_000, config=PATIENT) as traffic:
+        near = "connected cluster=source broker=2"
+        eventually(lambda: any(near in line and "fetch" in line for line in _log(link)), 30, link.log)
+        goes_on(link, topic_name)
+        here.kill(2)
+        goes_on(link, topic_name)
+        here.start_broker(2)
+        here.all_in_sync(topic_name)
+        goes_on(link, topic_name)
+        acked = traffic.stop()
+    assert link.assert_exact(topic_name) == acked
+
+
+def _log(link: TestLink) -> list[str]:
+    return (link.kmirror.runtime(link.name) / "kmirror.log").read_text().splitlines()
+
+
+def test_rolling_restarts_kills_of_controllers_and_leaders_that_move(
+    link: TestLink, here: Trio, there: Trio, topic_name: str
+) -> None:
+    mirrored(link, topic_name, 3)
+    with Traffic(here.bootstrap_servers, topic_name, rate=1_000, size=500, config=PATIENT) as traffic:
+        link.await_beyond(topic_name, dict.fromkeys(range(3), 0))
+        for broker in range(3):
+            for side in (here, there):
+                side.stop_broker(broker)
+                side.start_broker(broker)
+            for side in (here, there):
+                side.all_in_sync(topic_name)
+            goes_on(link, topic_name)
+        for side in (here, there):
+            controller = side.controller()
+            side.kill(controller)
+            goes_on(link, topic_name)
+            side.start_broker(controller)
+            side.all_in_sync(topic_name)
+        for round_ in range(4):
+            for number, side in enumerate((here, there)):
+                side.lead(topic_name, {p: (p + round_ + number) % 3 for p in range(3)})
+            time.sleep(1)  # leaders move every few seconds
+        goes_on(link, topic_name)
+        acked = traffic.stop()
+    assert link.assert_exact(topic_name) == acked
+    assert link.status(topic_name) == "ACTIVE"
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_an_unclean_election(link: TestLink, topic_name: str, *, side: str) -> None:
+    """A replica that lags comes to lead. At the destination what it lost is copied again; at the source it is found."""
+    mirrored(link, topic_name, 1)
+    cluster: Trio = getattr(link, side)
+    records = list(sized(3_000, high=500))
+    produce(link.source.bootstrap_servers, topic_name, records[:1_000])
+    link.await_caught_up(topic_name)
+    cluster.lead(topic_name, {0: 0})
+    cluster.reassign(topic_name, {0: [0, 1]})
+    set_topic_config(cluster, topic_name, "min.insync.replicas", "1")
+    set_topic_config(cluster, topic_name, "unclean.leader.election.enable", "true")
+    cluster.kill(1)
+    produce(link.source.bootstrap_servers, topic_name, records[1_000:2_000])
+    link.await_caught_up(topic_name, timeout=90)
+    cluster.stop_broker(0)
+    cluster.start_broker(1)
+    try:
+        eventually(lambda: leaders(cluster, topic_name) == {0: 1}, 90, "the replica that lags leads", 0.3)
+        produce(link.source.bootstrap_servers, topic_name, records[2_000:2_500])
+        if side == "source":
+            link.await_failed(topic_name, "UNEXPECTED_TRUNCATION")
+        else:
+            link.assert_exact(topic_name, at_least=2_500)
+    finally:
+        cluster.start_broker(0)
+
+
+def test_a_broker_gone_for_good_and_one_that_is_elsewhere(
+    link: TestLink, here: Trio, there: Trio, topic_name: str
+) -> None:
+    """Its partitions are reassigned; then it is back on another port, of which only metadata tell."""
+    mirrored(link, topic_name, 3)
+    with Traffic(here.bootstrap_servers, topic_name, rate=1_000, size=500, config=PATIENT) as traffic:
+        link.await_beyond(topic_name, dict.fromkeys(range(3), 0))
+        for side in (here, there):
+            side.kill(2)
+            side.reassign(topic_name, {p: [p % 2, 1 - p % 2] for p in range(3)})
+            goes_on(link, topic_name)
+        for side in (here, there):
+            side.move_address(2)
+            side.lead(topic_name, dict.fromkeys(range(3), 2))
+            goes_on(link, topic_name)
+        acked = traffic.stop()
+    assert link.assert_exact(topic_name) == acked
+    assert link.status(topic_name) == "ACTIVE"

@@ -1,0 +1,76 @@
+"""Clusters of three brokers, each in a rack of its own, and what an operator does with them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from kafka.protocol.admin import (
+    AlterPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsResponse,
+    DescribeQuorumRequest,
+    DescribeQuorumResponse,
+    ElectLeadersRequest,
+    ElectLeadersResponse,
+)
+
+from kmirror.sandbox import KafkaCluster
+from kmirror.sandbox.ports import HeldPorts
+from support.mirrors import in_sync, leaders
+from support.raw import call
+from support.wait import eventually
+
+SELECTOR = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+
+
+class Trio(KafkaCluster):
+    """Broker `i` stands in `rack-<i>`; consumers may read from the replica in their rack."""
+
+    def _properties_of(self, node: int) -> Mapping[str, str]:
+        return {**self._properties, "broker.rack": f"rack-{node}", "replica.selector.class": SELECTOR}
+
+    def move_address(self, broker: int) -> None:
+        """Stops a broker and starts it on another port: the bootstrap addresses know only its old one."""
+        self.stop_broker(broker)
+        ports = HeldPorts()
+        (port,) = ports.choose(1)
+        moved = self._brokers[broker]
+        moved.node = dataclasses.replace(moved.node, port=port)
+        self.prepare()
+        ports.release()
+        self.start_broker(broker)
+
+    def controller(self) -> int:
+        """The active one."""
+        topics = DescribeQuorumRequest.TopicData
+        request = DescribeQuorumRequest(
+            topics=[topics(topic_name="__cluster_metadata", partitions=[topics.PartitionData(partition_index=0)])]
+        )
+        answer = self._ask(request, DescribeQuorumResponse, 0)
+        return int(answer.topics[0].partitions[0].leader_id)
+
+    def reassign(self, topic: str, replicas: Mapping[int, list[int]]) -> None:
+        """Returns when each partition's replicas are these, in sync."""
+        topics = AlterPartitionReassignmentsRequest.ReassignableTopic
+        parts = [topics.ReassignablePartition(partition_index=p, replicas=r) for p, r in replicas.items()]
+        request = AlterPartitionReassignmentsRequest(timeout_ms=20_000, topics=[topics(name=topic, partitions=parts)])
+        answer = self._ask(request, AlterPartitionReassignmentsResponse, 0)
+        assert not answer.error_code, answer
+        wanted = {p: len(r) for p, r in replicas.items()}
+        eventually(lambda: in_sync(self, topic).items() >= wanted.items(), 60, "the new replicas are in sync", 0.2)
+
+    def lead(self, topic: str, first: Mapping[int, int]) -> None:
+        """Has broker `first[p]` lead partition p."""
+        self.reassign(topic, {p: [b, *({0, 1, 2} - {b})] for p, b in first.items()})
+        topics = ElectLeadersRequest.TopicPartitions
+        request = ElectLeadersRequest(
+            election_type=0, topic_partitions=[topics(topic=topic, partitions=list(first))], timeout_ms=20_000
+        )
+        self._ask(request, ElectLeadersResponse, 2)
+        eventually(lambda: leaders(self, topic).items() >= first.items(), 60, "the leaders have moved", 0.2)
+
+    def all_in_sync(self, topic: str, replicas: int = 3) -> None:
+        eventually(lambda: set(in_sync(self, topic).values()) == {replicas}, 120, "all replicas are in sync", 0.2)
+
+    def _ask(self, request: Any, response: Any, version: int) -> Any:
+        broker = next(b for b in self._brokers if b.pid is not None)
+        return call(f"127.0.0.1:{broker.node.port}", request, response, version)
