@@ -319,6 +319,22 @@ def test_topics_made_anew_while_running(link: TestLink, topic_name: str) -> None
     assert link.mirror_ends(topics["destination"]) == {0: 0}
 
 
+def test_topics_that_are_deleted(kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster, topic_name: str) -> None:
+    """At the source, or at the destination: FAILED once that has held for cluster.link.retry.timeout.ms."""
+    link = TestLink(kmirror, east, west).create("cluster.link.retry.timeout.ms=1000")
+    topics = {side: f"{topic_name}.{side}" for side in ("source", "destination")}
+    for topic in topics.values():
+        create_topic(link.source.bootstrap_servers, topic)
+        link.mirror(topic)
+        write(link.source, topic, 50)
+        link.await_caught_up(topic)
+    for cluster, side in ((link.source, "source"), (link.destination, "destination")):
+        delete_topic(cluster, topics[side])
+    link.await_failed(topics["source"], "SOURCE_TOPIC_MAY_BE_DELETED")
+    link.await_failed(topics["destination"], "DESTINATION_TOPIC_MAY_BE_DELETED")
+    assert link.mirror_ends(topics["source"]) == {0: 50}
+
+
 def test_another_cluster_at_the_address(link: TestLink, topic_name: str) -> None:
     """Source and destination swapped behind the link's back: it is told, and nothing is written to either."""
     create_topic(link.source.bootstrap_servers, topic_name)
