@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SITE   := .venv-site
 
-.PHONY: help demo test unit lint format bench hunt hunt-short hunt-proof fuzz completions docs site lock clean
+.PHONY: help demo test unit lint format bench hunt soak hunt-short hunt-proof fuzz completions docs site lock clean
 
 help:
 	@echo "make demo         two real Kafka clusters, a topic mirrored between them, before your eyes"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench        kmirror, MirrorMaker 2 and a record loop on the same data"
 	@echo "make hunt         random traffic and faults until you stop it, then the oracle (HUNT='--seed 7 --runs 1')"
 	@echo "make fuzz         damaged answers and files for whatever reads them (FUZZ='--inputs 100000')"
+	@echo "make soak         one runner for hours under traffic and faults, looked at each minute (SOAK='--hours 1')"
 	@echo "make completions  write completions/ anew from the commands"
 	@echo "make docs         write the pages, man pages and pictures anew that are made from the program"
 	@echo "make site         docs/ as a site in build/site, every link checked"
@@ -49,6 +50,9 @@ bench: $(READY)
 
 hunt: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m hunt $(HUNT)
+
+soak: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m hunt.soak $(SOAK)
 
 hunt-short: export HUNT_SECONDS ?= 300
 hunt-short: $(READY)
