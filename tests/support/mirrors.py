@@ -178,6 +178,7 @@ def ends(cluster: KafkaCluster, topic: str, timeout: float = 20) -> dict[int, in
         except KafkaException as error:
             # "No leaders found" is _NOENT; a leader that comes back may know less than the one that was asked first.
             passing = {KafkaError._NOENT, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH}
+            passing |= {KafkaError.OFFSET_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
             if error.args[0].code() not in passing or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
