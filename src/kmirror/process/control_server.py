@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import os
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kmirror.model.status import LinkStatus
 from kmirror.process.control import ANSWER_S, address_of
@@ -34,6 +37,8 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if not _is_ours(writer.get_extra_info("socket")):
+                return
             async with asyncio.timeout(ANSWER_S):
                 answer = self._answer(await reader.readline())
                 writer.write(json.dumps(answer).encode() + b"\n")
@@ -52,3 +57,15 @@ class ControlServer:
             self._reload()
             return {}
         raise ValueError(f"unknown command {command!r}")
+
+
+_PEER: Final = struct.Struct("3i")
+"""pid, uid and gid of who asks (ucred, see unix(7))."""
+
+
+def _is_ours(peer: socket.socket) -> bool:
+    """Whether who asks is the runner's own user, or root; the socket's mode alone says it where the kernel does not."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return uid in {os.geteuid(), 0}

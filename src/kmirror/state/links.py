@@ -18,6 +18,7 @@ from kmirror.model.states import Event, MirrorState
 from kmirror.state import migrations
 from kmirror.state.atomic import write_atomic
 from kmirror.state.lock import exclusive
+from kmirror.state.ours import check_ours
 from kmirror.state.paths import Home, private_directory
 
 _NO_FILE: Final = (0, 0)
@@ -43,6 +44,7 @@ class LinkStore:
             return dict(self._read[1])
 
     def _parse(self) -> dict[str, Link]:
+        check_ours(self._path)
         try:
             text = self._path.read_bytes()
         except FileNotFoundError:

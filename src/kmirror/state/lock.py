@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kmirror.errors import LinkBusy, StateError
+from kmirror.state.ours import check_ours
 
 _WAIT_S = 10.0  # writers of links.toml hold its lock for milliseconds
 
@@ -33,8 +34,9 @@ def exclusive(path: Path) -> Iterator[None]:
 
 def _open(path: Path, flags: int) -> int:
     """Raises FileNotFoundError where there is nothing to open, StateError for any other reason."""
+    check_ours(path)
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     except FileNotFoundError:
         raise
     except OSError as e:

@@ -7,6 +7,7 @@ from pathlib import Path
 from platformdirs import user_config_path, user_data_path, user_state_path
 
 from kmirror.errors import StateError
+from kmirror.state.ours import check_ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def home() -> Home:
 
 
 def private_directory(path: Path) -> Path:
-    """`path`, made with mode 0700 where it is missing; raises StateError where that fails."""
+    """`path`, made with mode 0700 where it is missing; raises StateError where that fails, or it is not ours."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as e:
@@ -48,4 +49,5 @@ def private_directory(path: Path) -> Path:
             f'cannot create directory "{path}": {e.strerror}',
             hint="Make its parent writable, or set KMIRROR_HOME to another folder.",
         ) from e
+    check_ours(path, link=True)  # a home may be elsewhere, as long as it is ours
     return path

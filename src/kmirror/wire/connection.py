@@ -50,6 +50,7 @@ class Connection(asyncio.BufferedProtocol):
         self._inbox = memoryview(bytearray(_INBOX_BYTES))
         self._body: memoryview | None = None
         self._received = 0  # bytes of the body, or in the inbox while there is none
+        self._paused = False  # by the transport
         self._writable = asyncio.Event()
         self._writable.set()
         self._watch: asyncio.TimerHandle | None = None
@@ -71,9 +72,11 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(_WRITE_BUFFER_BYTES)
 
     def pause_writing(self) -> None:
+        self._paused = True
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        self._paused = False
         if self._held is None:
             self._writable.set()
 
@@ -144,6 +147,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _over(self, error: Exception) -> None:
         self._transport = None
+        self._paused = False
         self._writable.set()
         if self._watch:
             self._watch.cancel()
@@ -247,7 +251,8 @@ class Connection(asyncio.BufferedProtocol):
             raise
         finally:
             held, self._held = self._held, None
-            self._writable.set()
+            if not self._paused:
+                self._writable.set()
         for request in held:
             self._write(request)
 

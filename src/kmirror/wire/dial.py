@@ -18,6 +18,8 @@ from kmirror.wire.sasl import authenticate
 from kmirror.wire.tls import tls_context, tls_fault
 from kmirror.wire.transport import SocketTransport, open_socket
 
+_RENEWAL_S: Final = 30.0
+"""As long as any request: what was sent before is answered first, and a broker may be slow with it."""
 _SILENT_HINT: Final = (
     'Check the port, and "security.protocol": a listener for TLS or SASL closes connections that speak otherwise.'
 )
@@ -50,7 +52,9 @@ async def connect(
         await _learn_versions(connection, host, timeout)
         if security.protocol.is_sasl:
             lifetime_s = await authenticate(connection, security, timeout=timeout)
-            connection.renew_within(lifetime_s, lambda: authenticate(connection, security_of(access), timeout=timeout))
+            connection.renew_within(
+                lifetime_s, lambda: authenticate(connection, security_of(access), timeout=_RENEWAL_S)
+            )
     except BaseException:
         connection.close()
         raise
