@@ -23,6 +23,8 @@ from support.wait import eventually
 LINK = "east-west"
 BACK = "east-west-reverse"
 NOTE = "what a consumer leaves beside its offset"
+STRING = f"{NOTE}\0"
+"""As librdkafka commits it."""
 RESTORE = ("mirror", "truncate-and-restore", "--link", LINK)
 STAMP = time.time_ns() // 1_000_000 - 60_000
 """Retention is left at its default, and must not touch the records."""
@@ -97,8 +99,8 @@ def test_what_only_the_old_source_has_is_saved_and_the_rest_copied_anew(link, to
     assert back.status(topic_name) == "ACTIVE"
     found = GroupAdmin(ClusterAdmin(Access(east.bootstrap_servers), "source")).committed(["behind", "beyond"]).found
     assert {group: own[topic_name, 0] for group, own in found.items()} == {
-        "behind": Committed(7, NOTE),
-        "beyond": Committed(30, NOTE),
+        "behind": Committed(7, STRING),
+        "beyond": Committed(30, STRING),
     }
     assert topic_configs(east, topic_name)["retention.ms"] == "-1"
     assert int(topic_configs(east, topic_name)["max.message.bytes"]) > 0
