@@ -52,7 +52,9 @@ def mirrored(link: TestLink, topic: str, partitions: int, own: str = "min.insync
 
 
 def goes_on(link: TestLink, topic: str) -> None:
-    link.await_beyond(topic, link.mirror_ends(topic), 90)
+    """A client that takes a broker for the controller which is just gone has to be asked again."""
+    before = eventually(lambda: link.mirror_ends(topic), 60, "the mirror's ends are told")
+    link.await_beyond(topic, before, 90)
 
 
 def test_a_replica_in_the_same_rack_is_fetched_from(link: TestLink, here: Trio, topic_name: str) -> None:
