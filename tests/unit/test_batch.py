@@ -168,3 +168,15 @@ def test_same_records() -> None:
     )
     for other in others:
         assert not same(memoryview(a), memoryview(other))
+
+
+@pytest.mark.parametrize("size", [0, 5, 17 - 12, 40, 2**31 - 1, -1])
+def test_the_epoch_before_what_cannot_be_read(size: int) -> None:
+    whole = dense(0, 3)
+    damaged = bytearray(dense(1, 3))
+    struct.pack_into(">i", damaged, 8, size)
+    assert wire.epoch_before(memoryview(whole + bytes(damaged)), 3) in {
+        wire.header(memoryview(whole)).leader_epoch,
+        -1,
+        0,
+    }

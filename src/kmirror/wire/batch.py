@@ -4,6 +4,7 @@ Base offset and leader epoch lie outside the checksum; producer id, epoch and se
 The records themselves are never touched, compressed or not.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -17,6 +18,7 @@ from kmirror.wire.checksum import crc_after
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = _HEADER.size
 _LENGTH_AT: Final = 8
+_EPOCH_AT: Final = 12
 MAGIC_AT: Final = 16
 _CRC_AT: Final = 17
 _CRC_FROM: Final = 21
@@ -122,12 +124,13 @@ def compression(batch: memoryview) -> int:
 
 def epoch_before(records: memoryview, offset: int) -> int:
     """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none."""
-    last = None
-    for raw in split(records):
-        if raw.base_offset >= offset:
-            break
-        last = raw
-    return header(last.data).leader_epoch if last and last.magic == 2 else -1
+    epoch = -1
+    with contextlib.suppress(ValueError, struct.error):  # what can't be read stands behind all that was translated
+        for raw in split(records):
+            if raw.base_offset >= offset:
+                break
+            epoch = int(struct.unpack_from(">i", raw.data, _EPOCH_AT)[0]) if raw.magic == 2 else -1
+    return epoch
 
 
 def is_intact(batch: memoryview) -> bool:
