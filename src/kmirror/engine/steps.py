@@ -22,7 +22,9 @@ class Form(StrEnum):
     OLD_FORMAT = "a batch of message format v0 or v1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # never changed, but not frozen: that takes four times as long to make, and there may be millions
 class Append:
     """A dense batch to be sent: `count` records from offset `base` on. Timestamps in ms.
 

@@ -17,9 +17,14 @@ def translate(records: memoryview, position: int, aborted: Sequence[tuple[int, i
     """
     open_aborted = sorted(aborted, key=lambda transaction: transaction[1], reverse=True)
     aborting: set[int] = set()
+    done = 0
+    for plain in wire.plain_batches(records, position):
+        yield Append(position, plain.records, plain.data, plain.base_timestamp, plain.max_timestamp)
+        position += plain.records
+        done += len(plain.data)
     try:
-        for index, raw in enumerate(wire.split(records)):
-            if index and raw.base_offset < position:  # not under the checksum, so looked at by itself
+        for index, raw in enumerate(wire.split(records[done:] if done else records)):
+            if (index or done) and raw.base_offset < position:  # not under the checksum, so looked at by itself
                 yield Stop(position, Failure.CORRUPT_BATCH, f"behind offset {position - 1} comes {raw.base_offset}")
                 return
             for step in _batch_steps(raw, position, open_aborted, aborting):

@@ -4,7 +4,6 @@ Base offset and leader epoch lie outside the checksum; producer id, epoch and se
 The records themselves are never touched, compressed or not.
 """
 
-import contextlib
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -18,10 +17,10 @@ from kmirror.wire.checksum import crc_after
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = _HEADER.size
 _LENGTH_AT: Final = 8
-_EPOCH_AT: Final = 12
 MAGIC_AT: Final = 16
 _CRC_AT: Final = 17
 _CRC_FROM: Final = 21
+_PLACE: Final = struct.Struct(">qi")
 _PREFIX: Final = struct.Struct(">qiibI")
 _PRODUCER: Final = struct.Struct(">qhi")
 _PRODUCER_AT: Final = 43
@@ -94,6 +93,33 @@ def split(records: memoryview) -> Iterator[RawBatch]:
         position = behind
 
 
+class PlainBatch(NamedTuple):
+    """A whole, intact batch of so many `records`, one at each of its offsets, and no flags. Timestamps in ms."""
+
+    records: int
+    base_timestamp: int
+    max_timestamp: int
+    data: memoryview
+
+
+def plain_batches(records: memoryview, position: int) -> Iterator[PlainBatch]:
+    """The first batches in the records of a fetch, without a gap from offset `position` on, until another kind comes.
+
+    Of small batches millions may come: here each is looked at once, in as few steps as there can be.
+    """
+    at, end = 0, len(records)
+    while at + HEADER_BYTES <= end:
+        base, length, _, magic, crc, flags, last, first, latest, _, _, _, count = _HEADER.unpack_from(records, at)
+        behind = at + LOG_OVERHEAD + length
+        if magic != 2 or base != position or flags & ~COMPRESSION or not 0 < count == last + 1 or behind > end:
+            return
+        if length < HEADER_BYTES - LOG_OVERHEAD or crc32c(records[at + _CRC_FROM : behind]) != crc:
+            return
+        yield PlainBatch(count, first, latest, records[at:behind])
+        at = behind
+        position += count
+
+
 def first_batch_bytes(records: memoryview) -> int | None:
     """The size of the first batch, even if it is cut off; None where not even its length is there."""
     if len(records) < LOG_OVERHEAD:
@@ -124,13 +150,14 @@ def compression(batch: memoryview) -> int:
 
 def epoch_before(records: memoryview, offset: int) -> int:
     """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none."""
-    epoch = -1
-    with contextlib.suppress(ValueError, struct.error):  # what can't be read stands behind all that was translated
-        for raw in split(records):
-            if raw.base_offset >= offset:
-                break
-            epoch = int(struct.unpack_from(">i", raw.data, _EPOCH_AT)[0]) if raw.magic == 2 else -1
-    return epoch
+    at = behind = 0
+    end = len(records)
+    while behind + HEADER_BYTES <= end:
+        base, length = _PLACE.unpack_from(records, behind)
+        if base >= offset or length < 1 or behind + LOG_OVERHEAD + length > end:
+            break
+        at, behind = behind, behind + LOG_OVERHEAD + length
+    return header(records[at:]).leader_epoch if behind and records[at + MAGIC_AT] == 2 else -1
 
 
 def is_intact(batch: memoryview) -> bool:

@@ -93,16 +93,16 @@ def write_batch(records: Sequence[RawRecord], codec: int) -> memoryview:
     payload = compress(codec, b"".join(parts))
     latest = max(record.timestamp for record in records)
     count = len(records)
-    return made_batch([payload], codec, count, base, latest)
+    return finish_batch(bytearray(wire.HEADER_BYTES) + payload, codec, count, base, latest)
 
 
-def made_batch(payload: Sequence[bytes], codec: int, count: int, base_timestamp: int, max_timestamp: int) -> memoryview:
-    """A dense batch of nobody's, from base offset 0, with `payload` behind its header."""
-    length = wire.HEADER_BYTES + sum(map(len, payload)) - wire.LOG_OVERHEAD
-    head = _HEAD.pack(0, length, -1, 2, 0, codec, count - 1, base_timestamp, max_timestamp, -1, -1, -1, count)
-    batch = memoryview(bytearray().join([head, *payload]))
-    wire.seal(batch)
-    return batch
+def finish_batch(batch: bytearray, codec: int, count: int, base_timestamp: int, max_timestamp: int) -> memoryview:
+    """Puts the header of a dense batch of nobody's, from base offset 0, into the room before its records."""
+    length = len(batch) - wire.LOG_OVERHEAD
+    _HEAD.pack_into(batch, 0, 0, length, -1, 2, 0, codec, count - 1, base_timestamp, max_timestamp, -1, -1, -1, count)
+    view = memoryview(batch)
+    wire.seal(view)
+    return view
 
 
 def _bytes(value: bytes | None) -> bytes:
