@@ -65,6 +65,20 @@ def batch_at(data: bytes, offset: int) -> int | None:
     return None
 
 
+def batches_of(cluster: KafkaCluster, topic: str, partition: int = 0) -> list[tuple[int, int]]:
+    """(first offset, last offset) of each batch, in order; the broker may run."""
+    out = []
+    for path in sorted(folder(cluster, topic, partition).glob("*.log")):
+        data, position = path.read_bytes(), 0
+        while position + 61 <= len(data):
+            base, length = struct.unpack_from(">qi", data, position)
+            if length <= 0:
+                break
+            out.append((base, base + struct.unpack_from(">i", data, position + 23)[0]))
+            position += 12 + length
+    return out
+
+
 def _of_epoch_zero(data: bytes) -> bytes:
     """The first leader epoch in each v2 batch: a partition that was just made has no later one."""
     out = bytearray(data)

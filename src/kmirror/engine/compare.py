@@ -4,9 +4,11 @@ Batches that are alike are compared as bytes. Only where they are not (a run tha
 a real difference) are they taken apart, record by record, and only what differs then is decoded.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from kmirror.engine.steps import Append, Reencode, Step, Stop
 from kmirror.errors import ClusterError
@@ -14,6 +16,8 @@ from kmirror.model.compaction import Compaction
 from kmirror.model.verification import Difference, Level, Shown, What, parts_that_differ
 from kmirror.wire import batch as wire
 from kmirror.wire.records import RawRecord, raw_record, read_body, read_records
+
+_OFFSET: Final = attrgetter("offset")
 
 
 class Piece(NamedTuple):
@@ -44,7 +48,8 @@ class View:
         self.known = span.start
         self._stop = span.stop
         self._pieces: deque[Piece] = deque()
-        self._records: deque[RawRecord] | None = None  # of the first piece, once it is taken apart
+        self._records: list[RawRecord] | None = None  # of the first piece, once it is taken apart
+        self._taken = 0  # of these
 
     def add(self, found: Iterable[Piece], known: int) -> None:
         """The next pieces, which tell all there is below offset `known`."""
@@ -60,6 +65,7 @@ class View:
     def drop_first(self) -> None:
         self._pieces.popleft()
         self._records = None
+        self._taken = 0
 
     def take(self, upto: int) -> tuple[list[RawRecord], set[int]]:
         """The records below offset `upto`, and the offsets of those that are not committed."""
@@ -68,11 +74,13 @@ class View:
         while self._pieces and self._pieces[0].base < upto:
             piece = self._pieces[0]
             if self._records is None:
-                self._records = deque(r for r in _records_of(piece.batch) if piece.base <= r.offset < piece.end)
-            while self._records and self._records[0].offset < upto:
-                out.append(self._records.popleft())
-                if not piece.committed:
-                    hidden.add(out[-1].offset)
+                self._records = [r for r in _records_of(piece.batch) if piece.base <= r.offset < piece.end]
+            behind = bisect_left(self._records, upto, self._taken, key=_OFFSET)
+            found = self._records[self._taken : behind]
+            self._taken = behind
+            out += found
+            if not piece.committed:
+                hidden.update(record.offset for record in found)
             if piece.end > upto:
                 self._pieces[0] = piece._replace(base=upto)
                 break

@@ -27,27 +27,35 @@ def read_records(batch: memoryview) -> list[RawRecord]:
     """The records of one v2 data batch with the timestamps that readers see. Raises ValueError for damaged bytes."""
     header = wire.header(batch)
     try:
-        payload = decompress(header.attributes & wire.COMPRESSION, batch[wire.HEADER_BYTES :])
+        payload = bytes(decompress(header.attributes & wire.COMPRESSION, batch[wire.HEADER_BYTES :]))
         append_time = header.max_timestamp if header.attributes & wire.LOG_APPEND_TIME else None
         out = []
         position = 0
-        for _ in range(header.record_count):
-            size, position = read_signed(payload, position)
+        for _ in range(header.record_count):  # varints of one byte are read here: a call costs as much as all the rest
+            size = payload[position]
+            if size < 0x80:
+                size, position = (size >> 1) ^ -(size & 1), position + 1
+            else:
+                size, position = read_signed(payload, position)
             end = position + size
-            delta, position = read_signed(payload, position + 1)  # behind the unused attributes
-            offset, position = read_signed(payload, position)
-            _check_within(position, end, len(payload))
+            delta = payload[position + 1]  # behind the unused attributes
+            if delta < 0x80:
+                delta, position = (delta >> 1) ^ -(delta & 1), position + 2
+            else:
+                delta, position = read_signed(payload, position + 1)
+            offset = payload[position]
+            if offset < 0x80:
+                offset, position = (offset >> 1) ^ -(offset & 1), position + 1
+            else:
+                offset, position = read_signed(payload, position)
+            if not position <= end <= len(payload):
+                raise ValueError("a record is longer than its batch")  # noqa: TRY301  # joins the others
             timestamp = header.base_timestamp + delta if append_time is None else append_time
-            out.append(RawRecord(header.base_offset + offset, timestamp, bytes(payload[position:end])))
+            out.append(RawRecord(header.base_offset + offset, timestamp, payload[position:end]))
             position = end
     except Exception as e:  # each codec has errors of its own
         raise ValueError(f"unreadable batch at offset {header.base_offset}: {type(e).__name__}: {e}") from e
     return out
-
-
-def _check_within(position: int, end: int, size: int) -> None:
-    if not position <= end <= size:
-        raise ValueError("a record is longer than its batch")
 
 
 def raw_record(record: wire.Record) -> RawRecord:
