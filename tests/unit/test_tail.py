@@ -12,6 +12,7 @@ from kmirror.engine.tail import compare_tail as compare_batches
 from kmirror.engine.translate import translate
 from kmirror.wire import batch as wire
 from kmirror.wire.batch import stamp
+from kmirror.wire.merge import merge
 from support.batches import TRANSACTIONAL, Rec, batch, dense, marker, message, message_set
 
 RECORDS = [Rec(i, b"value %d" % i, b"key %d" % i, 1000 + i, (("h", b"1"), ("h", None))) for i in range(4)]
@@ -64,6 +65,43 @@ def test_each_difference_is_found_and_named(index: int, change: dict[str, object
     found = compare_tail(mirrored(batch(10, RECORDS), 10), [view(batch(10, theirs))])
     assert found is not None
     assert (found.offset, found.what) == (10 + index, f"another {word}")
+
+
+SINGLE = [batch(10 + r.delta, [replace(r, delta=0)]) for r in RECORDS]
+
+
+def merged() -> memoryview:
+    """What the destination holds of them, sent as one batch."""
+    found = merge([view(data) for data in SINGLE])
+    assert found
+    assert found.parts == len(SINGLE)
+    return mirrored(bytes(found.batch), 10)
+
+
+@pytest.mark.parametrize("lost", [(), (0,), (1, 2), (3,), (0, 1, 2, 3)])
+def test_a_merged_batch_and_a_source_that_lost_some_of_it(lost: tuple[int, ...]) -> None:
+    left = [view(data) for index, data in enumerate(SINGLE) if index not in lost]
+    assert compare_tail(merged(), left) is None
+
+
+@pytest.mark.parametrize("index", [0, 1, 3])
+def test_a_difference_inside_a_merged_batch_is_named_by_its_offset(index: int) -> None:
+    theirs = [view(data) for data in SINGLE]
+    theirs[index] = view(
+        batch(10 + index, [Rec(0, b"other", RECORDS[index].key, 1000 + index, RECORDS[index].headers)])
+    )
+    assert compare_tail(merged(), theirs) == Difference(10 + index, "another value")
+    theirs[index] = view(marker(10 + index, 9, commit=True))
+    assert compare_tail(merged(), theirs) == Difference(10 + index, "a record where the source shows none")
+
+
+def test_bytes_that_are_read_as_the_same_are_the_same() -> None:
+    """A length may be written in more bytes than it needs: no reader can tell."""
+    one = dense(10, 1)
+    assert one[65] < 0x80, "the length of the key"
+    longer = bytearray(one[:61] + bytes([one[61] + 2]) + one[62:65] + bytes([one[65] | 0x80, 0]) + one[66:])
+    longer[8:12] = (len(longer) - 12).to_bytes(4)
+    assert compare_tail(mirrored(bytes(longer), 10), [view(one)]) is None
 
 
 def test_what_the_source_lost_passes() -> None:

@@ -15,7 +15,7 @@ from kmirror.errors import ClusterError
 from kmirror.model.compaction import Compaction
 from kmirror.model.verification import Difference, Level, Shown, What, parts_that_differ
 from kmirror.wire import batch as wire
-from kmirror.wire.records import RawRecord, raw_record, read_body, read_records
+from kmirror.wire.records import RawRecord, read_body, records_of
 
 _OFFSET: Final = attrgetter("offset")
 
@@ -74,7 +74,7 @@ class View:
         while self._pieces and self._pieces[0].base < upto:
             piece = self._pieces[0]
             if self._records is None:
-                self._records = [r for r in _records_of(piece.batch) if piece.base <= r.offset < piece.end]
+                self._records = [r for r in records_of(piece.batch) if piece.base <= r.offset < piece.end]
             behind = bisect_left(self._records, upto, self._taken, key=_OFFSET)
             found = self._records[self._taken : behind]
             self._taken = behind
@@ -120,7 +120,7 @@ class Comparison:
                 self.size += len(theirs.batch)
                 self.position = theirs.end
                 if self._compaction is not None and self._compaction.waiting:
-                    self._explain(_records_of(theirs.batch), self._compaction)
+                    self._explain(records_of(theirs.batch), self._compaction)
                 self.source.drop_first()
                 self.destination.drop_first()
                 continue
@@ -186,9 +186,3 @@ def _alike(theirs: Piece, ours: Piece) -> bool:
         and ours.batch[wire.MAGIC_AT] == 2
         and wire.same_records(theirs.batch, ours.batch)
     )
-
-
-def _records_of(batch: memoryview) -> list[RawRecord]:
-    if batch[wire.MAGIC_AT] < 2:
-        return [raw_record(record) for record in wire.decode(batch)]
-    return read_records(batch)

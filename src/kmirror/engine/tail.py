@@ -7,10 +7,13 @@ one then, because the next append of ours would be refused or misplaced: so one 
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from kmirror.engine.steps import Append, Fill, Gap, Reencode, Step
 from kmirror.wire import batch as wire
-from kmirror.wire.batch import Record
+from kmirror.wire.records import RawRecord, read_body, records_of
+
+_PARTS: Final = ("timestamp", "key", "value", "headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,13 @@ class SourceView:
         held = [batch for batch in self.batches if wire.base_offset(batch) < end]
         return wire.header(held[-1]).leader_epoch if held and held[-1][wire.MAGIC_AT] == 2 else -1
 
-    def records(self) -> dict[int, Record]:
+    def records(self) -> dict[int, RawRecord]:
         """Raises ValueError for bytes that can't be read."""
         out = {}
         for step in self.steps:
             if isinstance(step, Append | Reencode):
-                seen = {record.offset: record for record in wire.decode(step.batch)}
-                out.update({o: r for o, r in seen.items() if step.base <= o < step.base + step.count})
+                span = range(step.base, step.base + step.count)
+                out.update({record.offset: record for record in records_of(step.batch) if record.offset in span})
         return out
 
     def hidden(self) -> Iterator[range]:
@@ -75,15 +78,17 @@ def _compare(destination: Sequence[memoryview], source: SourceView, adopted_end:
                 return Difference(header.base_offset, "a control marker where the source has a record")
             continue
         aborted = header.attributes & wire.TRANSACTIONAL and header.base_offset < adopted_end
-        for record in wire.decode(batch):
+        for record in records_of(batch):
             found = theirs.get(record.offset)
-            if found is not None and found != record:
-                return Difference(record.offset, _what_differs(record, found))
+            if found is not None and found != record and (what := _what_differs(record, found)):
+                return Difference(record.offset, what)
             if not aborted and any(record.offset in span for span in hidden):
                 return Difference(record.offset, "a record where the source shows none")
     return None
 
 
-def _what_differs(ours: Record, theirs: Record) -> str:
-    names = ("timestamp", "key", "value", "headers")
-    return "another " + " and ".join(name for name in names if getattr(ours, name) != getattr(theirs, name))
+def _what_differs(ours: RawRecord, theirs: RawRecord) -> str:
+    """Empty where a reader finds both the same."""
+    one, other = (dict(zip(_PARTS, (r.timestamp, *read_body(r.body)), strict=True)) for r in (ours, theirs))
+    names = [name for name in _PARTS if one[name] != other[name]]
+    return f"another {' and '.join(names)}" if names else ""

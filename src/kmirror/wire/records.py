@@ -58,6 +58,13 @@ def read_records(batch: memoryview) -> list[RawRecord]:
     return out
 
 
+def records_of(batch: memoryview) -> list[RawRecord]:
+    """The records of one data batch of any format. Raises ValueError for damaged bytes."""
+    if batch[wire.MAGIC_AT] < 2:
+        return [raw_record(record) for record in wire.decode(batch)]
+    return read_records(batch)
+
+
 def raw_record(record: wire.Record) -> RawRecord:
     """A decoded record (of format v0 or v1, which has no headers) in the bytes of v2."""
     parts = [_bytes(record.key), _bytes(record.value), encode_signed(len(record.headers))]
