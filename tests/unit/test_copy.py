@@ -17,6 +17,7 @@ from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
 from kmirror.model.status import PartitionState
 from kmirror.wire.topic_id import topic_id_bytes, topic_id_text
+from support.batches import dense
 
 TOPIC_ID = topic_id_text(bytes(range(16)))
 
@@ -218,3 +219,29 @@ def test_topic_ids(data: bytes) -> None:
     assert len(text) == 22
     assert topic_id_bytes(text) == data
     assert topic_id_bytes(text.replace("-", "+").replace("_", "/") + "==") == data or "-" in text or "_" in text
+
+
+def test_small_batches_are_taken_together_and_less_of_them_after_a_refusal() -> None:
+    budget = Budget(1 << 20)
+    copy = made(budget)
+    copy.merged_bytes = 1000
+    for base in range(0, 60, 3):
+        batch = memoryview(bytearray(dense(base, 3)))
+        enqueue(copy, budget, Append(base, 3, batch, 1, 2))
+    size = len(dense(0, 3))
+    together = 1000 // size
+    assert copy.next_bytes == 1000
+    step = copy.take()
+    assert (step.base, step.count, step.source_batches) == (0, 3 * together, together)
+    assert budget.held == copy.queued_bytes + step.size
+    copy.copied(step)
+    assert (copy.counters.batches, copy.counters.appends, copy.counters.records) == (together, 1, 3 * together)
+    while step.source_batches > 1:
+        budget.release(step.size)
+        before = copy.merged_bytes
+        copy.merge_less(step)
+        assert copy.merged_bytes <= before // 2
+        step = copy.take()
+    assert step.size == len(dense(step.base, 3))
+    copy.cut_at(54)  # what waits is still apart
+    assert copy.position == 54
