@@ -4,6 +4,7 @@ Base offset and leader epoch lie outside the checksum; producer id, epoch and se
 The records themselves are never touched, compressed or not.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -17,10 +18,10 @@ from kmirror.wire.checksum import crc_after
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = _HEADER.size
 _LENGTH_AT: Final = 8
+_EPOCH_AT: Final = 12
 MAGIC_AT: Final = 16
 _CRC_AT: Final = 17
 _CRC_FROM: Final = 21
-_PLACE: Final = struct.Struct(">qi")
 _PREFIX: Final = struct.Struct(">qiibI")
 _PRODUCER: Final = struct.Struct(">qhi")
 _PRODUCER_AT: Final = 43
@@ -150,14 +151,13 @@ def compression(batch: memoryview) -> int:
 
 def epoch_before(records: memoryview, offset: int) -> int:
     """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none."""
-    at = behind = 0
-    end = len(records)
-    while behind + HEADER_BYTES <= end:
-        base, length = _PLACE.unpack_from(records, behind)
-        if base >= offset or length < 1 or behind + LOG_OVERHEAD + length > end:
-            break
-        at, behind = behind, behind + LOG_OVERHEAD + length
-    return header(records[at:]).leader_epoch if behind and records[at + MAGIC_AT] == 2 else -1
+    epoch = -1
+    with contextlib.suppress(ValueError, struct.error):  # what can't be read stands behind all that was translated
+        for raw in split(records):
+            if raw.base_offset >= offset:
+                break
+            epoch = int(struct.unpack_from(">i", raw.data, _EPOCH_AT)[0]) if raw.magic == 2 else -1
+    return epoch
 
 
 def is_intact(batch: memoryview) -> bool:
