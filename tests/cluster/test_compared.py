@@ -21,7 +21,7 @@ from support.kmirror_cli import Kmirror
 from support.logs import Isolation, Seen, Topic
 from support.mirror_maker import MirrorMaker
 from support.mirrors import TestLink, delete_topic
-from support.traffic import Record, create_topic, produce
+from support.traffic import Record, create_topic, produce, turn_ms
 from support.transactions import delete_records, transaction
 from support.wait import eventually
 
@@ -166,7 +166,8 @@ def committed_records(both: Both, topic: str) -> tuple[str, str]:
 def a_compacted_topic(both: Both) -> str:
     topic = both.create("compacted", cleanup_policy="compact", segment_ms="100", min_cleanable_dirty_ratio="0.01")
     for turn in range(6):
-        batch = [Record(b"key %d" % i, b"%d of %d" % (i, turn)) for i in range(10)]
+        stamp = turn_ms(turn)
+        batch = [Record(b"key %d" % i, b"%d of %d" % (i, turn), None, stamp) for i in range(10)]
         produce(both.east.bootstrap_servers, topic, batch)
     eventually(lambda: len(both.source(topic)) < 40, 60, "the source compacts", 0.5)
     both.write(topic, b"last")

@@ -11,7 +11,7 @@ from support.difference import What
 from support.kmirror_cli import Kmirror
 from support.logs import Isolation, Topic
 from support.mirrors import TestLink, add_partitions, ends, set_topic_config, topic_configs
-from support.traffic import ANY_TIMESTAMP, CODECS, Record, Traffic, create_topic, produce, shapes, sized
+from support.traffic import ANY_TIMESTAMP, CODECS, Record, Traffic, create_topic, produce, shapes, sized, turn_ms
 from support.transactions import delete_records, transaction
 from support.wait import eventually
 
@@ -187,9 +187,12 @@ def make_odd_topics(east: KafkaCluster, name: str) -> dict[str, dict[str, Any]]:
     compacted = f"{name}.compacted"
     compact = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"}
     create_topic(at, compacted, config=compact)
-    produce(at, compacted, [Record(b"kept %d" % i, b"") for i in range(10)])
-    for start in range(10, 60, 10):  # three keys, again and again, in segments of their own
-        write(east, compacted, start=start)
+    produce(at, compacted, [Record(b"kept %d" % i, b"", timestamp_ms=turn_ms(0)) for i in range(10)])
+    for turn in range(1, 6):  # three keys, again and again, in segments of their own
+        stamp = turn_ms(turn)
+        produce(
+            at, compacted, [Record(b"%d" % (i % 3), b"record %d of %d" % (i, turn), None, stamp) for i in range(10)]
+        )
 
     committed = f"{name}.transaction"
     create_topic(at, committed)

@@ -123,6 +123,14 @@ def produce(
     return count
 
 
+def turn_ms(turn: int) -> int:
+    """Timestamps of another second in each turn, all a little while ago.
+
+    With a short segment.ms the records of a turn begin a segment of their own: the broker rolls by their timestamps.
+    """
+    return int(time.time()) * 1000 - 60_000 + turn * 1000
+
+
 def send(
     producer: Producer, topic: str, record: Record, delivered: Callable[[KafkaError | None, Message], None]
 ) -> None:
