@@ -299,7 +299,7 @@ class Connection(asyncio.BufferedProtocol):
         )
         try:
             answer = response.decode(bytes(frame), version=version, header=True)
-        except (ValueError, IndexError, struct.error) as e:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error) as e:
             self.close()
             raise ProtocolError(f"{self.name}: unreadable answer to request {request.API_KEY}: {e}") from e
         self.throttled(getattr(answer, "throttle_time_ms", None) or 0)
