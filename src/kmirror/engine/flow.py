@@ -227,7 +227,10 @@ class Flow:
             except Broken as e:
                 self._engine.fail(mirror, e.error)
             except ClusterError as e:
-                copy.in_trouble(e, at_source=isinstance(e, SourceTrouble))
+                at_source = isinstance(e, SourceTrouble)
+                copy.in_trouble(e, at_source=at_source)
+                if at_source:
+                    copy.destination_trouble = None  # it has answered: what is shown is what is missing now
                 self._engine.source_stale()
                 self._engine.destination_stale()
                 await asyncio.sleep(copy.backoff.next())
