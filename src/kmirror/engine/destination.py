@@ -141,12 +141,12 @@ class DestinationProducer:
                 continue
             if not copy.appender.may_send(now, DEPTH):
                 continue  # its next ack makes it ready again
-            if picked and size + copy.next_bytes > most:
+            size += copy.next_bytes
+            if picked and size > most:
                 self._ready.appendleft(copy)
                 self._is_ready.add(copy)
                 break
             picked.append(copy)
-            size += copy.next_bytes
         return picked
 
     def _answered(

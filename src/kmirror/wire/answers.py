@@ -1,17 +1,26 @@
-"""An answer that was decoded may still not be what was asked for: no topic in it, nothing where something must be."""
+"""Answers that can't be read; one that was decoded may still lack what was asked for."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-from kmirror.wire.connection import Connection
 from kmirror.wire.errors import ProtocolError
 
 
+class Answering(Protocol):
+    """A connection."""
+
+    name: str
+
+    def close(self) -> None: ...
+
+
 @contextmanager
-def reading(connection: Connection, request: str) -> Iterator[None]:
-    """Around what takes an answer apart: raises ProtocolError, and gives the connection up, where a part is missing."""
+def reading(connection: Answering, request: str) -> Iterator[None]:
+    """Around what decodes an answer or takes it apart: raises ProtocolError, and gives the connection up."""
     try:
         yield
-    except (LookupError, TypeError, AttributeError, ValueError) as e:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error) as e:
         connection.close()
         raise ProtocolError(f"{connection.name}: unreadable answer to {request}: {e}") from e

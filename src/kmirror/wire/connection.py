@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from kmirror.errors import ClusterError
+from kmirror.wire.answers import reading
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, WrongProtocol
 
@@ -297,11 +298,8 @@ class Connection(asyncio.BufferedProtocol):
         frame = await self.send(
             request.API_KEY, version, [body], flexible=flexible, timeout=timeout, pass_gate=pass_gate
         )
-        try:
+        with reading(self, f"request {request.API_KEY}"):
             answer = response.decode(bytes(frame), version=version, header=True)
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error) as e:
-            self.close()
-            raise ProtocolError(f"{self.name}: unreadable answer to request {request.API_KEY}: {e}") from e
         self.throttled(getattr(answer, "throttle_time_ms", None) or 0)
         return answer
 

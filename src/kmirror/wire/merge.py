@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from kmirror.wire import batch as wire
-from kmirror.wire.compression import compress, decompress
+from kmirror.wire.compression import LZ4, SNAPPY, ZSTD, compress, decompress
 from kmirror.wire.moved import moved
 from kmirror.wire.records import finish_batch
 
-_CHEAP: Final = frozenset({0, 2, 3, 4})  # gzip takes longer than what is saved
+_CHEAP: Final = frozenset({0, SNAPPY, LZ4, ZSTD})  # gzip takes longer than what is saved
 _UNPACKED_BYTES: Final = 1 << 20
 
 
