@@ -301,13 +301,19 @@ def test_what_happened_to_topics_while_no_runner_ran(link: TestLink, topic_name:
         assert link.mirror_ends(topics[kind]) == before[kind], f"something was written to {kind}"
 
 
-def test_topics_made_anew_while_running(link: TestLink, topic_name: str) -> None:
-    topics = {side: f"{topic_name}.{side}" for side in ("source", "destination")}
+def a_mirror_for_each_side(link: TestLink, name: str) -> dict[str, str]:
+    """Topics of 50 records that are copied: one to be changed at the source, one at the destination."""
+    topics = {side: f"{name}.{side}" for side in ("source", "destination")}
     for topic in topics.values():
         create_topic(link.source.bootstrap_servers, topic)
         link.mirror(topic)
         write(link.source, topic, 50)
         link.await_caught_up(topic)
+    return topics
+
+
+def test_topics_made_anew_while_running(link: TestLink, topic_name: str) -> None:
+    topics = a_mirror_for_each_side(link, topic_name)
     for cluster, side in ((link.source, "source"), (link.destination, "destination")):
         delete_topic(cluster, topics[side])
         create_topic(cluster.bootstrap_servers, topics[side])
@@ -322,12 +328,7 @@ def test_topics_made_anew_while_running(link: TestLink, topic_name: str) -> None
 def test_topics_that_are_deleted(kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster, topic_name: str) -> None:
     """At the source, or at the destination: FAILED once that has held for cluster.link.retry.timeout.ms."""
     link = TestLink(kmirror, east, west).create("cluster.link.retry.timeout.ms=1000")
-    topics = {side: f"{topic_name}.{side}" for side in ("source", "destination")}
-    for topic in topics.values():
-        create_topic(link.source.bootstrap_servers, topic)
-        link.mirror(topic)
-        write(link.source, topic, 50)
-        link.await_caught_up(topic)
+    topics = a_mirror_for_each_side(link, topic_name)
     for cluster, side in ((link.source, "source"), (link.destination, "destination")):
         delete_topic(cluster, topics[side])
     link.await_failed(topics["source"], "SOURCE_TOPIC_MAY_BE_DELETED")

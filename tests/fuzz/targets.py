@@ -57,12 +57,16 @@ def _asked(api_key: int, ask: Callable[[Connection], Coroutine[Any, Any, object]
     return run
 
 
-def _fetched(frame: bytes, version: int) -> None:
+def _partitions(frame: bytes, version: int) -> list[fetch.Fetched]:
+    """None of a frame that can't be read."""
     try:
-        _, _, partitions = fetch.decode_fetch(memoryview(bytearray(frame)), version)
+        return fetch.decode_fetch(memoryview(bytearray(frame)), version)[2]
     except KmirrorError:
-        return
-    for partition in partitions:
+        return []
+
+
+def _fetched(frame: bytes, version: int) -> None:
+    for partition in _partitions(frame, version):
         read_log(partition.records, partition.aborted)
 
 
@@ -88,11 +92,7 @@ def _may_be_unreadable(act: Callable[[], object]) -> bool:
 
 def _unchecked(frame: bytes, version: int) -> None:
     """The records of a damaged batch whose checksum fits: by a broker that means harm."""
-    try:
-        _, _, partitions = fetch.decode_fetch(memoryview(bytearray(frame)), version)
-    except KmirrorError:
-        return
-    for partition in partitions:
+    for partition in _partitions(frame, version):
         if not _is_split(partition.records):
             continue
         for raw in batch.split(partition.records):
@@ -103,11 +103,7 @@ def _unchecked(frame: bytes, version: int) -> None:
 
 def _repaired(frame: bytes, version: int) -> None:
     """Damaged batches whose checksums fit, on the way that every fetch goes."""
-    try:
-        _, _, partitions = fetch.decode_fetch(memoryview(bytearray(frame)), version)
-    except KmirrorError:
-        return
-    for partition in partitions:
+    for partition in _partitions(frame, version):
         if _is_split(partition.records):
             for raw in batch.split(partition.records):
                 if raw.magic == 2 and len(raw.data) > _CRC_FROM:

@@ -7,13 +7,12 @@ live in one thread with an event loop of its own; the methods of Proxy may be ca
 import asyncio
 import socket
 import struct
-import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from hunt.schedule import Cut, Fault, Which
+from support.loop_thread import LoopThread
 
 HOST = "127.0.0.1"
 _API = {Which.PRODUCE: {0}, Which.FETCH: {1}, Which.MARKERS: {24, 26, 27}}
@@ -21,31 +20,6 @@ _API = {Which.PRODUCE: {0}, Which.FETCH: {1}, Which.MARKERS: {24, 26, 27}}
 _DOUBLED = {0, 1}
 """Requests that may arrive twice: a network never doubles the bytes of a connection, and a marker request that did
 arrive twice would be two. A Produce is protected by its sequence, and its torn bytes by its checksum."""
-
-
-class ProxyLoop:
-    """The thread of all proxies."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="proxies", daemon=True)
-        self._thread.start()
-
-    def call(self, coroutine: Any, timeout: float = 20) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
-
-    def close(self) -> None:
-        self.call(self._end_tasks())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
-        self.loop.close()
-
-    @staticmethod
-    async def _end_tasks() -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
 
 
 @dataclass(eq=False)
@@ -66,7 +40,7 @@ class _Pair:
 
 
 class Proxy:
-    def __init__(self, loop: ProxyLoop, port: int, target: int) -> None:
+    def __init__(self, loop: LoopThread, port: int, target: int) -> None:
         self.port = port
         self.done: Counter[str] = Counter()
         """Faults that met a frame."""

@@ -5,10 +5,11 @@ from typing import Self
 
 from confluent_kafka import Producer
 
-from hunt.proxy import HOST, Proxy, ProxyLoop
+from hunt.proxy import HOST, Proxy
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.settings import broker_properties
+from support.loop_thread import LoopThread
 
 SPEEDY = {
     "auto.create.topics.enable": "false",
@@ -26,7 +27,7 @@ class ProxiedCluster(KafkaCluster):
     The tests' own clients take `bootstrap_servers`, the link takes `proxied_servers`.
     """
 
-    def __init__(self, name: str, directory: Path, version: str, brokers: int, loop: ProxyLoop) -> None:
+    def __init__(self, name: str, directory: Path, version: str, brokers: int, loop: LoopThread) -> None:
         super().__init__(name, directory, kafka_runtime(version), brokers=brokers, properties=SPEEDY)
         self.held = HeldPorts()
         ports = list(self.held.choose(2 * brokers))
@@ -83,7 +84,7 @@ class Stage:
     def __init__(self, directory: Path, *, brokers: int = 1, version: str = "4.3.1") -> None:
         self.directory = directory
         self.brokers = brokers
-        self._loop = ProxyLoop()
+        self._loop = LoopThread("proxies")
         self.source = ProxiedCluster("source", directory / "source", version, brokers, self._loop)
         self.destination = ProxiedCluster("destination", directory / "destination", "4.3.1", brokers, self._loop)
 
@@ -92,6 +93,7 @@ class Stage:
         return {"source": self.source, "destination": self.destination}
 
     def __enter__(self) -> Self:
+        self._loop.start()
         try:
             for cluster in self.clusters.values():
                 cluster.prepare()

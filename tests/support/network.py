@@ -7,7 +7,6 @@ import asyncio
 import random
 import socket
 import struct
-import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Self
 
 from kmirror.sandbox import KafkaRuntime
 from kmirror.sandbox.ports import HeldPorts
+from support.loop_thread import LoopThread
 from support.proxy import HOST, ProxiedCluster, Proxy
 
 _CHUNK = 256 << 10
@@ -117,24 +117,22 @@ class Network:
         self.cuts = 0
         self._port = port
         self._target = target
-        self._loop = asyncio.new_event_loop()
+        self._thread = LoopThread("network")
+        self._loop = self._thread.loop
         self._pairs: set[_Pair] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._meters = (_Meter(), _Meter())
-        self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        self._server = self._thread.call(self._start(), 10)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._thread.close()
 
     def set(self, conditions: Conditions) -> None:
         """From now on; `Conditions()` is a network as it should be."""
@@ -165,12 +163,6 @@ class Network:
         self.open.set()
         self._keep(self._loop.create_task(self._cut()))
         return await asyncio.start_server(self._accept, HOST, self._port, limit=_CHUNK)
-
-    async def _end(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)

@@ -17,6 +17,7 @@ from typing import Self
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.settings import broker_properties
+from support.loop_thread import LoopThread
 
 HOST = "127.0.0.1"
 MARKERS = 27
@@ -51,22 +52,20 @@ class Proxy:
         self._target = target
         self._port = port
         self._armed: Fault | None = None
-        self._loop = asyncio.new_event_loop()
+        self._thread = LoopThread("proxy")
+        self._loop = self._thread.loop
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        self._server = self._thread.call(self._start(), 10)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._thread.close()
 
     def arm(self, fault: Fault) -> Fault:
         """Instead of what was armed before."""
@@ -75,12 +74,6 @@ class Proxy:
 
     async def _start(self) -> asyncio.Server:
         return await asyncio.start_server(self._accept, HOST, self._port)
-
-    async def _end(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._serve(reader, writer))
