@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from kmirror.admin.cluster import ClusterAdmin, TopicConfig, TopicInfo
 from kmirror.admin.many_topics import (
@@ -27,6 +28,7 @@ _WHILE_FILLED: Final = MappingProxyType({"cleanup.policy": "delete", "retention.
 _AWAIT_S: Final = 10.0  # for the leaders of what was just created
 _PAUSE_S: Final = 0.2
 
+T = TypeVar("T")
 FillHeads = Callable[[Mapping[str, tuple[str, Mapping[int, int]]]], Mapping[str, KmirrorError]]
 """Fills new topics with empty records: by topic its id, and by partition up to which offset. Returns what failed."""
 
@@ -73,21 +75,23 @@ def create_mirror_topics(
     """Makes the topics, all in few requests. What fails after a topic was created says that it is left behind."""
     by_name = {item.topic: item for item in wanted}
     created, refused = split(create_topics(admin, [item.to_create for item in wanted]))
-    made, faults = split(_await_topics(admin, list(created)))
+    made, faults = split(_ask_until(_has_leaders, list(created), partial(find_topics, admin)))
     faults |= _move_heads(admin, {name: by_name[name] for name in made}, made, fill_heads)
     faults |= _level_configs(admin, {name: by_name[name] for name in made if name not in faults})
     left = {name: _left_behind(name, fault) for name, fault in faults.items()}
     return {**made, **refused, **left}
 
 
-def _await_topics(admin: ClusterAdmin, topics: Sequence[str]) -> Each[TopicInfo]:
-    """The topics just created: brokers learn of them one after the other."""
+def _ask_until(
+    done: Callable[[T | KmirrorError], bool], topics: Sequence[str], ask: Callable[[Sequence[str]], Each[T]]
+) -> Each[T]:
+    """Asks about topics just created: brokers learn of them one after the other, and any of them may be asked."""
     deadline = time.monotonic() + _AWAIT_S
-    found: Each[TopicInfo] = {}
+    found: Each[T] = {}
     waiting = list(topics)
     while waiting:
-        found |= find_topics(admin, waiting)
-        late = [name for name in waiting if not _has_leaders(found[name])]
+        found |= ask(waiting)
+        late = [name for name in waiting if not done(found[name])]
         if not late or time.monotonic() > deadline:
             break
         waiting = late
@@ -95,9 +99,13 @@ def _await_topics(admin: ClusterAdmin, topics: Sequence[str]) -> Each[TopicInfo]
     return found
 
 
+def _is_known(found: object) -> bool:
+    return not isinstance(found, NotFound)
+
+
 def _has_leaders(found: TopicInfo | KmirrorError) -> bool:
     """Any failure but "not known yet" is final."""
-    return not isinstance(found, NotFound) and (isinstance(found, KmirrorError) or None not in found.leaders)
+    return _is_known(found) and (isinstance(found, KmirrorError) or None not in found.leaders)
 
 
 def _move_heads(
@@ -114,7 +122,7 @@ def _move_heads(
 
 def _level_configs(admin: ClusterAdmin, wanted: Mapping[str, NewMirrorTopic]) -> dict[str, KmirrorError]:
     """Sets what the cluster's own defaults would make another topic of it."""
-    configs, faults = split(configs_of(admin, list(wanted)))
+    configs, faults = split(_ask_until(_is_known, list(wanted), partial(configs_of, admin)))
     changes = {
         name: still_different(wanted[name].source, found, wanted[name].chosen, wanted[name].include)
         for name, found in configs.items()
