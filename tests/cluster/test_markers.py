@@ -6,6 +6,7 @@ The link reaches the destination through a proxy that knows marker requests; the
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -126,10 +127,14 @@ def test_somebody_else_writes_while_markers_are_written(
     fault = proxied.proxy.arm(Fault(cut=False, before=intrude))
     gap(link, mirrored, count, after=3)
     assert fault.met.wait(30)
-    sent = max(1, count - 1)
-    said = link.await_failed(mirrored, "MARKER_OVERRUN", offset=12 + sent)
-    assert f"the log end is {12 + sent + 1}" in said
-    assert link.mirror_ends(mirrored)[0] == 12 + sent + 1, "nothing follows"
+    said = link.await_failed(mirrored, "MARKER_OVERRUN")
+    found = re.fullmatch(r"partition 0 offset (\d+): the log end is (\d+) where .*", said)
+    assert found, said
+    offset, end = map(int, found.groups())
+    # How much of a gap the source shows at once is its own affair: 39 are sent where it shows all the 40.
+    assert 12 < offset < 12 + max(2, count)
+    assert end == offset + 1
+    assert link.mirror_ends(mirrored)[0] == end, "nothing follows"
     link.compare(mirrored, upto={0: 12}, at_least=11)
 
 

@@ -50,8 +50,9 @@ class Tmux:
     def interrupt(self) -> int:
         """Types Ctrl-C; returns the exit code."""
         self._ask("send-keys", "C-c")
-        eventually(lambda: self._told("pane_dead") == "1", 20, lambda: f"does not end:\n{self.text}", 0.1)
-        return int(self._told("pane_dead_status"))
+        # A pane is dead when its terminal is closed: the status comes when tmux has waited for the process, a bit later.
+        ended = eventually(lambda: self._told("pane_dead_status"), 20, lambda: f"does not end:\n{self.text}", 0.1)
+        return int(ended)
 
     def _told(self, name: str) -> str:
         return self._ask("display-message", "-p", f"#{{{name}}}").strip()
