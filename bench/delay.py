@@ -77,7 +77,7 @@ def _rate(stage: Stage, load: Load, far: str, conditions: Conditions) -> float:
     try:
         job = Job(stage, load.topic, load.partitions, load.compression, Path(tempfile.mkdtemp(dir=stage.directory)))
         check = (lambda: check_copy(stage, load.topic, load.records)) if conditions.delay_s else None
-        return measure("kmirror", CONTENDERS["kmirror"], job, load, check).rate
+        return measure("kmirror", CONTENDERS["kmirror"], job, load, check=check).rate
     finally:
         cluster.network.set(Conditions())
 

@@ -58,12 +58,14 @@ def measure_limit(stage: Stage, load: Load) -> Limit:
 
 
 def _feed(to: socket.socket, logs: list[Path]) -> None:
-    for log in logs:
-        with log.open("rb") as file:
-            position, size = 0, os.fstat(file.fileno()).st_size
-            while position < size:
-                position += os.sendfile(to.fileno(), file.fileno(), position, _SEND)
-    to.shutdown(socket.SHUT_WR)
+    try:
+        for log in logs:
+            with log.open("rb") as file:
+                position, size = 0, os.fstat(file.fileno()).st_size
+                while position < size:
+                    position += os.sendfile(to.fileno(), file.fileno(), position, _SEND)
+    finally:
+        to.shutdown(socket.SHUT_WR)  # whoever reads waits for it
 
 
 def _relay(port: int) -> None:

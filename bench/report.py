@@ -72,6 +72,7 @@ def medians(copies: Sequence[Copied]) -> dict[str, float]:
             "destination_broker_cpu_s": copied.cpu.destination,
             "peak_rss_megabytes": copied.peak_rss_megabytes,
             "startup_s": copied.startup_s,
+            "start_to_end_s": copied.startup_s + copied.window_s,
             "destination_batch_bytes": copied.destination_batch_bytes,
             "cores_used_by_others": copied.cpu.others / copied.window_s,
         }
@@ -116,6 +117,7 @@ def _load(results: Results, name: str) -> dict[str, Any]:
         "compression": load.compression,
         "records": filled.records,
         "record_bytes": load.record_bytes,
+        "traffic_records_per_s": load.traffic,
         "source_log_bytes": filled.log_bytes,
         "source_batches": filled.batches,
         "source_batch_bytes": filled.batch_bytes,

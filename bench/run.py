@@ -1,12 +1,12 @@
 """Runs a plan: each load is filled once, and copied by each contender in each round, in turn another one first."""
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from bench.contenders import CONTENDERS, Job
-from bench.fill import Filled, fill
+from bench.fill import Filled, fill, traffic
 from bench.latency import TOPIC as PACE
 from bench.latency import Latency, measure_latency
 from bench.loads import Load
@@ -34,13 +34,14 @@ def run(plan: Plan, stage: Stage) -> Results:
     results = Results(plan)
     _warm(stage)
     for load in plan.loads:
-        results.filled[load.name] = fill(stage, load, _payloads(stage, load))
+        filled = results.filled[load.name] = fill(stage, load, _payloads(stage, load))
         results.limits[load.name] = measure_limit(stage, load)
         for number in range(plan.rounds):
             names = plan.contenders_of(load)
             first = number % len(names)
             for name in names[first:] + names[:first]:
-                results.copies.append(_copy(plan, stage, load, name, check=number == 0))
+                held = replace(load, records=filled.records)
+                results.copies.append(_copy(plan, stage, held, name, check=number == 0))
         stage.clear()
     if plan.latency:
         for _ in range(plan.rounds):
@@ -63,7 +64,11 @@ def _warm(stage: Stage) -> None:
 
 
 def _copy(plan: Plan, stage: Stage, load: Load, name: str, *, check: bool) -> Copied:
-    stage.clear(keep=load.topic)
+    if load.traffic:  # by now the source holds what went on
+        stage.clear()
+        fill(stage, load, _payloads(stage, load))
+    else:
+        stage.clear(keep=load.topic)
     job = _job(stage, load.topic, load, profile=plan.profile if name == "kmirror" else None)
     checked = name == "kmirror" and check and not plan.profile
     copied = measure(
@@ -71,7 +76,8 @@ def _copy(plan: Plan, stage: Stage, load: Load, name: str, *, check: bool) -> Co
         CONTENDERS[name],
         job,
         load,
-        (lambda: check_copy(stage, load.topic, load.records)) if checked else None,
+        check=(lambda: check_copy(stage, load.topic, load.records)) if checked else None,
+        traffic=traffic(stage, load, _payloads(stage, load)),
     )
     print(
         f"{load.name}: {name}: {copied.rate:.0f} MB/s, {copied.per_cpu:.0f} MB a CPU-second"

@@ -1,13 +1,13 @@
 """The two clusters of a run, and the topics that come and go on them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from bench.segments import data_directory
 from kmirror.sandbox import KafkaCluster, KafkaRuntime, kafka_runtime
@@ -16,6 +16,7 @@ VERSION: Final = "4.3.1"
 PROPERTIES: Final = {
     "log.segment.delete.delay.ms": "1000",  # a copy goes before the next one comes
     "log.retention.check.interval.ms": "300000",
+    "log.cleaner.backoff.ms": "1000",  # compacted logs are looked at each second
 }
 _WAIT_S: Final = 60
 
@@ -35,6 +36,15 @@ class Stage:
             created.result(_WAIT_S)
         last = data_directory(cluster) / f"{topic}-{partitions - 1}"
         _until(last.exists, f"the log of {topic}")
+
+    def configure(self, cluster: KafkaCluster, topic: str, configs: Mapping[str, str]) -> None:
+        entries = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in configs.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        admin = _admin(cluster)
+        for changed in admin.incremental_alter_configs([resource]).values():
+            changed.result(_WAIT_S)
 
     def clear(self, keep: str | None = None) -> None:
         """Deletes all topics but Kafka's own, and but `keep` at the source."""

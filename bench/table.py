@@ -44,6 +44,9 @@ def print_tables(results: Results) -> None:
             keys = ("megabytes_per_s", "megabytes_per_cpu_s", "megabytes_per_broker_cpu_s", "peak_rss")
             rows.append((f"kmirror : {_NAMES[name]}", *(f"{ratio[key]:.1f} x" for key in keys), "", ""))
         _print(rows)
+        if load.traffic:
+            times = (f"{_NAMES[name]} {of['start_to_end_s']:.1f} s" for name, of in contenders.items())
+            print(f"From the start of the process until nothing was behind: {', '.join(times)}")
     _print_latencies(results)
     others = [copied.cpu.others / copied.window_s for copied in results.copies]
     if others:

@@ -63,6 +63,7 @@ tasks.max = {job.partitions}
 {east}.consumer.fetch.max.bytes = 52428800
 {east}.consumer.max.partition.fetch.bytes = 8388608
 {east}.consumer.max.poll.records = 4000
+{east}.consumer.isolation.level = read_committed
 {west}.producer.batch.size = 524288
 {west}.producer.linger.ms = {0 if job.eager else 10}
 {west}.producer.compression.type = {job.compression}
