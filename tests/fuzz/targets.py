@@ -19,7 +19,7 @@ from kmirror.errors import KmirrorError
 from kmirror.model import filters, saved_records, settings
 from kmirror.ops import config_text
 from kmirror.state import fleet_file, links
-from kmirror.wire import batch, checkup, dial, fetch, groups, produce, records, rpc, transactions
+from kmirror.wire import batch, checkup, dial, fetch, groups, log_ends, produce, records, rpc, transactions
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.connection import Connection
 
@@ -150,7 +150,7 @@ TARGETS: dict[str, tuple[int | str, Target]] = {
     "repaired": (1, _repaired),
     "produce": (0, _produced),
     "list_offset": (2, _asked(2, lambda c: rpc.list_offset(c, *PLACE, at=-1, replica=-1))),
-    "log_ends": (2, _asked(2, lambda c: rpc.log_ends(c, [PLACE]))),
+    "log_ends": (2, _asked(2, lambda c: log_ends.log_ends(c, [PLACE]))),
     "metadata": (3, _asked(3, lambda c: rpc.metadata(c, ["x"]))),
     "offset_commit": (8, _asked(8, _commit)),
     "offset_fetch": (9, _asked(9, _committed)),

@@ -3,10 +3,10 @@
 import asyncio
 import struct
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kafka.protocol.consumer import ListOffsetsRequest, ListOffsetsResponse
 from kafka.protocol.producer import WriteTxnMarkersRequest, WriteTxnMarkersResponse
 
 from kmirror.engine import gap_filler as module
@@ -74,6 +74,8 @@ class Played:
         return most
 
     def send(self, api: int, version: int, parts: list[bytes], **_: Any) -> "asyncio.Future[memoryview]":
+        if api == ListOffsetsRequest.API_KEY:
+            return self._log_ends(parts, version)
         request = WriteTxnMarkersRequest.decode(b"".join(parts), version=version)
         counts: dict[tuple[str, int], int] = {}
         tokens = set()
@@ -103,23 +105,35 @@ class Played:
         answer = WriteTxnMarkersResponse(markers=[result(producer_id=9, topics=topics)])
         return memoryview(bytearray(struct.pack(">i", 1) + b"\0" + answer.encode(version=1)))
 
-    async def call(self, request: Any, *_: Any, **__: Any) -> Any:
+    def _log_ends(self, parts: list[bytes], version: int) -> "asyncio.Future[memoryview]":
         """ListOffsets, behind the markers."""
+        request = ListOffsetsRequest.decode(b"".join(parts), version=version)
+        assert request.replica_id == -2, "the log end, not the high watermark"
+        topic = ListOffsetsResponse.ListOffsetsTopicResponse
+        partition = topic.ListOffsetsPartitionResponse
         topics = [
-            SimpleNamespace(
+            topic(
                 name=t.name,
                 partitions=[
-                    SimpleNamespace(
+                    partition(
                         partition_index=p.partition_index,
                         error_code=0 if (t.name, p.partition_index) in self.ends else 6,
+                        timestamp=-1,
                         offset=self.ends.get((t.name, p.partition_index), 0),
+                        leader_epoch=0,
                     )
                     for p in t.partitions
                 ],
             )
             for t in request.topics
         ]
-        return SimpleNamespace(topics=topics)
+        answer: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
+        body = ListOffsetsResponse(throttle_time_ms=0, topics=topics).encode(version=version)
+        answer.set_result(memoryview(bytearray(struct.pack(">i", 1) + body)))
+        return answer
+
+    def throttled(self, ms: int) -> None:
+        assert ms == 0
 
 
 class Stage:

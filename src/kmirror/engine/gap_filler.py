@@ -20,10 +20,10 @@ from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
 from kmirror.wire import markers as wire_markers
-from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import CLUSTER_AUTHORIZATION_FAILED, BrokerError, UnsupportedVersion
+from kmirror.wire.log_ends import ask_log_ends, log_ends, read_log_ends
 from kmirror.wire.markers import MarkerWriter
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class GapFiller:
         unfenced = [copy for copy in self._waiting if copy.fenced_by != self._identity.run_token and self._is_due(copy)]
         if not unfenced:
             return set()
-        ends = await rpc.log_ends(connection, [(copy.topic, copy.partition) for copy in unfenced])
+        ends = await log_ends(connection, [(copy.topic, copy.partition) for copy in unfenced])
         still = set()
         for copy in unfenced:
             if not self._is_due(copy) or copy not in self._waiting:
@@ -153,12 +153,15 @@ class GapFiller:
         ):  # nothing may stand between this look and the write
             self._waiting.update(counts)
             return
-        answer = connection.send(wire_markers.API_KEY, version, [body], flexible=True, timeout=_TIMEOUT_S)
+        written = connection.send(wire_markers.API_KEY, version, [body], flexible=True, timeout=_TIMEOUT_S)
         for copy in counts:
             copy.marking = True
             copy.marker_in_doubt = writer.coordinator_epoch
-        errors = wire_markers.decode_markers(await answer)
-        ends = await rpc.log_ends(connection, list(places))  # behind the markers on the same connection: final
+        # Behind the markers on the same connection it is handled behind them, so what it says is final.
+        asked = ask_log_ends(connection, list(places), timeout=_TIMEOUT_S)
+        answer, answer_of_ends = await asyncio.gather(written, asked)
+        errors = wire_markers.decode_markers(answer)
+        ends = read_log_ends(connection, answer_of_ends)
         for copy, count in counts.items():
             place = (copy.topic, copy.partition)
             await self._judge(copy, count, writer.coordinator_epoch, errors.get(place, 0), ends.get(place))

@@ -17,14 +17,18 @@ def translate(records: memoryview, position: int, aborted: Sequence[tuple[int, i
     """
     open_aborted = sorted(aborted, key=lambda transaction: transaction[1], reverse=True)
     aborting: set[int] = set()
-    done = 0
-    for plain in wire.plain_batches(records, position):
-        yield Append(position, plain.records, plain.data, plain.base_timestamp, plain.max_timestamp)
-        position += plain.records
-        done += len(plain.data)
+    at = 0
     try:
-        for index, raw in enumerate(wire.split(records[done:] if done else records)):
-            if (index or done) and raw.base_offset < position:  # not under the checksum, so looked at by itself
+        while True:
+            committed = -1 if aborting else open_aborted[-1][1] if open_aborted else wire.NO_OFFSET
+            for plain in wire.plain_batches(records[at:], position, committed):
+                yield Append(position, plain.records, plain.data, plain.base_timestamp, plain.max_timestamp)
+                position += plain.records
+                at += len(plain.data)
+            raw = wire.first_batch(records[at:])
+            if raw is None:
+                return
+            if at and raw.base_offset < position:  # not under the checksum, so looked at by itself
                 yield Stop(position, Failure.CORRUPT_BATCH, f"behind offset {position - 1} comes {raw.base_offset}")
                 return
             for step in _batch_steps(raw, position, open_aborted, aborting):
@@ -32,6 +36,7 @@ def translate(records: memoryview, position: int, aborted: Sequence[tuple[int, i
                 if isinstance(step, Stop):
                     return
                 position = step.base + step.count
+            at += len(raw.data)
     except (ValueError, struct.error) as e:
         yield Stop(position, Failure.CORRUPT_BATCH, f"the source's log can't be read at offset {position}: {e}")
 

@@ -4,7 +4,6 @@ Base offset and leader epoch lie outside the checksum; producer id, epoch and se
 The records themselves are never touched, compressed or not.
 """
 
-import contextlib
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -18,7 +17,7 @@ from kmirror.wire.checksum import crc_after
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = _HEADER.size
 _LENGTH_AT: Final = 8
-_EPOCH_AT: Final = 12
+_PLACE: Final = struct.Struct(">qii")  # base offset, length, leader epoch
 MAGIC_AT: Final = 16
 _CRC_AT: Final = 17
 _CRC_FROM: Final = 21
@@ -31,6 +30,8 @@ TRANSACTIONAL: Final = 0x10
 CONTROL: Final = 0x20
 LOG_APPEND_TIME: Final = 0x08
 COMPRESSION: Final = 0x07
+NO_OFFSET: Final = (1 << 63) - 1
+"""Beyond all offsets that there can be."""
 NO_TIMESTAMP: Final = -1
 """What readers see where a record has none: in format v0."""
 
@@ -82,16 +83,20 @@ class RawBatch(NamedTuple):
 
 def split(records: memoryview) -> Iterator[RawBatch]:
     """The whole batches in the records of a fetch; what is cut off at the end is left out. Raises ValueError."""
-    position, end = 0, len(records)
-    while position + MAGIC_AT < end:
-        base_offset, length = struct.unpack_from(">qi", records, position)
-        if length < MAGIC_AT - LOG_OVERHEAD + 1:
-            raise ValueError(f"a batch of {length} bytes at offset {base_offset}")
-        behind = position + LOG_OVERHEAD + length
-        if behind > end:
-            return
-        yield RawBatch(base_offset, records[position + MAGIC_AT], records[position:behind])
-        position = behind
+    while (raw := first_batch(records)) is not None:
+        yield raw
+        records = records[len(raw.data) :]
+
+
+def first_batch(records: memoryview) -> RawBatch | None:
+    """The first batch in the records of a fetch; None where it is cut off. Raises ValueError."""
+    if len(records) <= MAGIC_AT:
+        return None
+    base_offset, length = struct.unpack_from(">qi", records)
+    if length < MAGIC_AT - LOG_OVERHEAD + 1:
+        raise ValueError(f"a batch of {length} bytes at offset {base_offset}")
+    end = LOG_OVERHEAD + length
+    return RawBatch(base_offset, records[MAGIC_AT], records[:end]) if end <= len(records) else None
 
 
 class PlainBatch(NamedTuple):
@@ -103,16 +108,19 @@ class PlainBatch(NamedTuple):
     data: memoryview
 
 
-def plain_batches(records: memoryview, position: int) -> Iterator[PlainBatch]:
+def plain_batches(records: memoryview, position: int, committed: int) -> Iterator[PlainBatch]:
     """The first batches in the records of a fetch, without a gap from offset `position` on, until another kind comes.
 
-    Of small batches millions may come: here each is looked at once, in as few steps as there can be.
+    Transactions that begin below `committed` are. Of small batches millions may come: here each is looked at once, in
+    as few steps as there can be.
     """
     at, end = 0, len(records)
     while at + HEADER_BYTES <= end:
         base, length, _, magic, crc, flags, last, first, latest, _, _, _, count = _HEADER.unpack_from(records, at)
         behind = at + LOG_OVERHEAD + length
-        if magic != 2 or base != position or flags & ~COMPRESSION or not 0 < count == last + 1 or behind > end:
+        if magic != 2 or base != position or not 0 < count == last + 1 or behind > end:
+            return
+        if flags & ~COMPRESSION and (flags & ~(COMPRESSION | TRANSACTIONAL) or base + count > committed):
             return
         if length < HEADER_BYTES - LOG_OVERHEAD or crc32c(records[at + _CRC_FROM : behind]) != crc:
             return
@@ -151,12 +159,14 @@ def compression(batch: memoryview) -> int:
 
 def epoch_before(records: memoryview, offset: int) -> int:
     """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none."""
-    epoch = -1
-    with contextlib.suppress(ValueError, struct.error):  # what can't be read stands behind all that was translated
-        for raw in split(records):
-            if raw.base_offset >= offset:
-                break
-            epoch = int(struct.unpack_from(">i", raw.data, _EPOCH_AT)[0]) if raw.magic == 2 else -1
+    epoch, at, end = -1, 0, len(records)
+    while at + MAGIC_AT < end:  # what can't be read stands behind all that was translated
+        base, length, found = _PLACE.unpack_from(records, at)
+        behind = at + LOG_OVERHEAD + length
+        if base >= offset or length < MAGIC_AT - LOG_OVERHEAD + 1 or behind > end:
+            break
+        epoch = found if records[at + MAGIC_AT] == 2 else -1
+        at = behind
     return epoch
 
 

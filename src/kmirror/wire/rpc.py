@@ -32,7 +32,7 @@ from kafka.protocol.producer import (
 from kmirror.wire import markers
 from kmirror.wire.answers import reading
 from kmirror.wire.connection import Connection
-from kmirror.wire.errors import NONE, check
+from kmirror.wire.errors import check
 from kmirror.wire.markers import MarkerWriter
 
 LATEST: Final = -1
@@ -119,33 +119,6 @@ async def list_offset(connection: Connection, topic: str, partition: int, *, at:
         found = answer.topics[0].partitions[0]
         check(found.error_code, f"ListOffsets {topic}[{partition}]")
         return int(found.offset)
-
-
-async def log_ends(connection: Connection, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """The log ends of several partitions; one that answers with an error is left out."""
-    topics = ListOffsetsRequest.ListOffsetsTopic
-    by_topic: dict[str, list[int]] = {}
-    for topic, partition in partitions:
-        by_topic.setdefault(topic, []).append(partition)
-    request = ListOffsetsRequest(
-        replica_id=AS_REPLICA,
-        isolation_level=0,
-        topics=[
-            topics(
-                name=topic,
-                partitions=[
-                    topics.ListOffsetsPartition(partition_index=p, current_leader_epoch=-1, timestamp=LATEST)
-                    for p in indexes
-                ],
-            )
-            for topic, indexes in by_topic.items()
-        ],
-    )
-    answer = await connection.call(request, ListOffsetsResponse, connection.version_of(2, 4, 5))
-    with reading(connection, "ListOffsets"):
-        return {
-            (t.name, p.partition_index): p.offset for t in answer.topics for p in t.partitions if p.error_code == NONE
-        }
 
 
 async def log_end(connection: Connection, topic: str, partition: int) -> int:
