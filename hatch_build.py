@@ -1,4 +1,4 @@
-"""Builds the compiled part, `kmirror.wire._moved`, where there is a C compiler; without it the wheel is pure Python.
+"""Builds the compiled part, `kmirror.wire._batches`, where there is a C compiler; without it the wheel is pure Python.
 
 It keeps to the stable ABI of Python 3.11, so a wheel serves every later version too.
 """
@@ -21,15 +21,15 @@ class CustomBuildHook(BuildHookInterface):
         """Of a wheel, also of an editable one. `KMIRROR_PURE=1` in the environment leaves the compiled part out."""
         if self.target_name != "wheel" or os.environ.get("KMIRROR_PURE"):
             return
-        built = Path(self.root, _WIRE, "_moved.abi3.so")
-        if not _compile(Path(self.root, _WIRE, "_moved.c"), built):
-            self.app.display_warning("no compiled part: small batches are merged by plain Python")
+        built = Path(self.root, _WIRE, "_batches.abi3.so")
+        if not _compile(Path(self.root, _WIRE, "_batches.c"), built):
+            self.app.display_warning("no compiled part: small batches are read and merged by plain Python")
             return
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"cp311-abi3-{platform}"
         if version == "standard":
-            build_data["force_include"][str(built)] = "kmirror/wire/_moved.abi3.so"
+            build_data["force_include"][str(built)] = "kmirror/wire/_batches.abi3.so"
 
 
 def _compile(source: Path, target: Path) -> bool:

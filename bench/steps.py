@@ -64,17 +64,22 @@ def main() -> None:
     print(f"{'batch':24}{'read':>8}{'merge':>8}{'in Python':>11}{'verify':>8}")
     for shape in SHAPES:
         log = shape.log()
-        found = [step for step in translate(log, 0) if isinstance(step, Append)]
-        sent = list(_merged(found))
-        read = _best(lambda log=log: list(translate(log, 0)))
-        compiled = _best(lambda found=found: deque(_merged(found), maxlen=0))
+        found = _appends(log, (0, 0))
+        runs = _appends(log)
+        sent = list(_merged(runs))
+        read = _best(lambda log=log: _appends(log))
+        compiled = _best(lambda runs=runs: deque(_merged(runs), maxlen=0))
         merge.moved, kept = moved.moved_slowly, merge.moved
-        slow = _best(lambda found=found: deque(_merged(found), maxlen=0))
+        slow = _best(lambda runs=runs: deque(_merged(runs), maxlen=0))
         merge.moved = kept
         compared = _best(lambda found=found, sent=sent: _compare(found, sent))
         name = f"{shape.records} x {shape.record_bytes} bytes, {shape.codec}"
         cells = (1e6 * seconds / len(found) for seconds in (read, compiled, slow, compared))
         print(f"{name:24}" + "".join(f"{cell:{width}.1f}" for cell, width in zip(cells, (8, 8, 11, 8), strict=True)))
+
+
+def _appends(log: memoryview, most: tuple[int, int] = (coalesce.SMALL_BYTES, coalesce.MERGED_BYTES)) -> list[Append]:
+    return [step for step in translate(log, 0, (), most) if isinstance(step, Append)]
 
 
 def _merged(found: list[Append]) -> Iterator[Append]:

@@ -4,7 +4,7 @@ from collections import deque
 
 import pytest
 
-from kmirror.engine.coalesce import MERGED_BYTES, take
+from kmirror.engine.coalesce import MERGED_BYTES, SMALL_BYTES, before, take
 from kmirror.engine.steps import Append, Fill, Gap
 from kmirror.engine.translate import translate
 from kmirror.wire import batch as wire
@@ -16,10 +16,16 @@ SMALL = 1000
 def queue(*batches: bytes) -> deque[Append | Fill]:
     out: deque[Append | Fill] = deque()
     for data in batches:
-        for step in translate(memoryview(bytearray(data)), wire.header(memoryview(data)).base_offset):
-            assert isinstance(step, Append | Fill)
-            out.append(step)
+        out.extend(runs(data, most=(0, 0)))
     return out
+
+
+def runs(*batches: bytes, most: tuple[int, int] = (SMALL_BYTES, MERGED_BYTES)) -> deque[Append | Fill]:
+    """As they come in one fetch."""
+    log = memoryview(bytearray().join(batches))
+    found = list(translate(log, wire.base_offset(log), (), most))
+    assert all(isinstance(step, Append | Fill) for step in found)
+    return deque(step for step in found if isinstance(step, Append | Fill))
 
 
 def sized(base: int, size: int = SMALL, codec: int = 0, at: int = 1000) -> bytes:
@@ -41,6 +47,50 @@ def test_all_that_waits_is_merged_up_to_the_limit() -> None:
     most = MERGED_BYTES // size
     assert sent(waiting)[:2] == [(0, most, most), (most, most, most)]
     assert not waiting
+
+
+@pytest.mark.parametrize("most_bytes", [0, 1, SMALL, 3 * SMALL, 20 * SMALL + 7, MERGED_BYTES])
+@pytest.mark.parametrize("together", [SMALL, 5 * SMALL, MERGED_BYTES])
+@pytest.mark.parametrize("codec", [0, 3])
+def test_runs_are_merged_as_their_batches_are(most_bytes: int, together: int, codec: int) -> None:
+    found = [sized(base, SMALL - base % 7, codec, at=1000 - base) for base in range(50)]
+    waiting = runs(*found, most=(SMALL_BYTES, together))
+    assert len(waiting) < 50 or together == SMALL
+    held = sum(step.size for step in waiting)
+    position, records = 0, []
+    while waiting:
+        step, size = take(waiting, most_bytes)
+        held -= size
+        assert step.base == position
+        assert wire.header(step.batch).dense
+        position = step.end
+        assert step.max_timestamp == 1000 - step.base
+        records += [r._replace(offset=step.base + index) for index, r in enumerate(wire.decode(step.batch))]
+        assert size <= max(most_bytes, SMALL)
+    assert (position, held) == (50, 0)
+    assert records == [record for data in found for record in wire.decode(memoryview(data))]
+
+
+@pytest.mark.parametrize("odd", [0, 1, 4, 9])
+def test_a_batch_in_a_run_whose_records_can_not_be_read_goes_as_it_is(odd: int) -> None:
+    found = [bytearray(sized(base)) for base in range(10)]
+    found[odd][62] = 1
+    wire.seal(memoryview(found[odd]))
+    waiting = runs(*found)
+    assert len(waiting) == 1
+    rest = [(0, odd, odd), (odd, 1, 1), (odd + 1, 9 - odd, 9 - odd)]
+    assert sent(waiting) == [part for part in rest if part[1]]
+
+
+@pytest.mark.parametrize("offset", range(1, 9))
+def test_the_part_of_a_run_before_an_offset(offset: int) -> None:
+    (run,) = runs(*(dense(base, 2) for base in range(0, 8, 2)))
+    assert isinstance(run, Append)
+    part = before(run, offset)
+    batches = (offset + 1) // 2
+    assert (part.base, part.count, part.source_batches) == (0, 2 * batches, batches)
+    assert bytes(part.batch) == bytes(run.batch[: batches * len(dense(0, 2))])
+    assert before(part, 9) is part
 
 
 def test_timestamps_and_bytes_of_what_was_merged() -> None:

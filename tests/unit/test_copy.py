@@ -38,6 +38,26 @@ def enqueue(copy: PartitionCopy, budget: Budget, item: Append) -> None:
     copy.enqueue(item)
 
 
+def run(base: int, batches: int) -> Append:
+    """So many batches of two records each."""
+    data = memoryview(bytearray().join(dense(base + 2 * number, 2) for number in range(batches)))
+    return Append(base, 2 * batches, data, 1000, 1000, batches)
+
+
+@pytest.mark.parametrize("limit", range(9))
+def test_a_run_is_cut_between_its_batches(limit: int) -> None:
+    """The target of a promote."""
+    budget = Budget(1 << 20)
+    copy = made(budget)
+    enqueue(copy, budget, run(0, 4))
+    copy.cut_at(limit)
+    copied = 0
+    while copy.next_step():
+        copied = copy.take().end
+    assert copied == copy.position == (limit + 1) // 2 * 2
+    assert copy.queued_bytes == 0
+
+
 ACTIONS = st.tuples(
     st.sampled_from(["fetch", "fetch", "send", "ack", "refuse", "cut", "close"]), st.integers(1, 5), st.integers(1, 90)
 )

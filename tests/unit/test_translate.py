@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
 from kmirror.engine.translate import translate
-from kmirror.wire.batch import decode
+from kmirror.wire.batch import decode, header, leader_epoch, split
 from support.batches import LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch, dense, marker, message, message_set
 from support.source_log import ABORTED, HOLE, MARKER, RECORD, SourceLog, source_logs
 
@@ -79,6 +79,26 @@ def test_each_offset_becomes_what_the_model_says(log: SourceLog, data: st.DataOb
         slots += [(RECORD, values[o]) if o in values else (HOLE, None) for o in span]
     trailing = log.end - start - len(slots)
     assert slots + [(HOLE, None)] * trailing == log.slots[start:]
+
+
+@given(source_logs(), st.sampled_from([(80, 1000), (200, 250), (20_000, 131_072)]), st.data())
+def test_small_batches_that_are_told_together_are_the_same(
+    log: SourceLog, most: tuple[int, int], data: st.DataObject
+) -> None:
+    records, position, aborted = _fetch(log, data.draw(st.integers(0, log.end)))
+    apart = []
+    for step in translate(memoryview(bytearray(records)), position, aborted, most):
+        if not isinstance(step, Append) or step.source_batches == 1:
+            apart.append(step)
+            continue
+        assert step.size <= most[1]
+        assert len({leader_epoch(raw.data) for raw in split(step.batch)}) == 1
+        alone = [found for raw in split(step.batch) for found in translate(raw.data, raw.base_offset, ())]
+        assert len(alone) == step.source_batches
+        assert (step.base, step.end) == (alone[0].base, alone[-1].base + alone[-1].count)
+        assert step.max_timestamp == max(header(raw.data).max_timestamp for raw in split(step.batch))
+        apart += alone
+    assert plain(apart) == plain(steps(records, position, aborted))
 
 
 @given(source_logs())

@@ -7,7 +7,7 @@ from typing import Final
 from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
-from kmirror.engine.coalesce import SMALL_BYTES, take
+from kmirror.engine.coalesce import SMALL_BYTES, before, take
 from kmirror.engine.counters import MirrorCounters
 from kmirror.engine.lag import SourceEnds, age_ms
 from kmirror.engine.nearby import Nearby
@@ -137,7 +137,7 @@ class PartitionCopy:
         if not isinstance(first, Append):
             return 0
         most, small = self._merging()
-        return max(first.size, min(self._queue_bytes, most) if first.size <= small else 0)
+        return max(first.size, min(self._queue_bytes, most) if first.is_small(small) else 0)
 
     def _merging(self) -> tuple[int, int]:
         """To how many bytes batches are merged, and which are small enough for it."""
@@ -194,9 +194,14 @@ class PartitionCopy:
             self.position = step.base
             self.position_epoch = -1
         last = self._queue[-1] if self._queue else None
-        if isinstance(last, Fill) and last.end > limit:
-            self._queue[-1] = Fill(last.base, limit - last.base, last.gap)
-            self.position = limit
+        if last is None or last.end <= limit:
+            return
+        kept = before(last, limit) if isinstance(last, Append) else Fill(last.base, limit - last.base, last.gap)
+        if kept is not last:
+            self._queue[-1] = kept
+            self._queue_bytes -= last.size - kept.size
+            self._budget.release(last.size - kept.size)
+            self.position = kept.end
             self.position_epoch = -1
 
     def opened(self, node: int, log_end: int, last_sequence: int | None, source_epoch: int) -> None:

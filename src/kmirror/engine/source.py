@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
+from kmirror.engine.coalesce import SMALL_BYTES
 from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.opening import fetch_version
 from kmirror.engine.reencode import reencode
@@ -202,7 +203,7 @@ class SourceFetcher:
             self._on_moved(copy)
             return 0
         follows = leader != self._node
-        steps = list(translate(fetched.records, copy.position, fetched.aborted))
+        steps = list(translate(fetched.records, copy.position, fetched.aborted, (SMALL_BYTES, copy.merged_bytes)))
         if follows and (fetched.error or fetched.diverging is not None or any(map(_needs_leader, steps))):
             # It may be behind, begin later, or be compacted further: how the log is the leader says.
             copy.nearby.leave()
@@ -228,8 +229,10 @@ class SourceFetcher:
                 break
             copy.enqueue(step)
             kept += step.size
+        if copy.limit is not None:
+            copy.cut_at(copy.limit)
         if copy.position > start:
-            copy.position_epoch = wire.epoch_before(fetched.records, copy.position)
+            copy.position_epoch = _epoch_before(copy.position, steps, fetched.records)
         if copy.ending is None and copy.position == start and len(fetched.records):
             self._want_more(copy, wire.first_batch_bytes(fetched.records) or 0)
         else:
@@ -283,6 +286,14 @@ class SourceFetcher:
 def _place(copy: PartitionCopy, version: int) -> tuple[str | bytes, int]:
     """As an answer of this version names the partition."""
     return copy.source_topic_id if version >= wire_fetch.BY_ID else copy.source_topic, copy.partition
+
+
+def _epoch_before(position: int, steps: Sequence[Step], records: memoryview) -> int:
+    """The leader epoch of the batch before `position`: of a run of batches it is one, so most need not be looked at."""
+    last = steps[-1]
+    if isinstance(last, Append) and last.end == position:
+        return wire.leader_epoch(last.batch)
+    return wire.epoch_before(records, position)
 
 
 def _needs_leader(step: Step) -> bool:

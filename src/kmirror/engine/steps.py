@@ -28,7 +28,8 @@ class Form(StrEnum):
 class Append:
     """A dense batch to be sent: `count` records from offset `base` on. Timestamps in ms.
 
-    Its bytes are those of the source, unless it was written anew, or merged of several `source_batches`.
+    Its bytes are those of the source, unless it was written anew, or merged of several `source_batches`. Before they
+    are merged, `batch` holds these as they came, one behind the other: a run.
     """
 
     base: int
@@ -46,6 +47,10 @@ class Append:
     def size(self) -> int:
         """Bytes that it holds in memory."""
         return len(self.batch)
+
+    def is_small(self, most_bytes: int) -> bool:
+        """One batch of at most so many bytes, or a run: of small ones alone there are any."""
+        return self.source_batches > 1 or self.size <= most_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,17 @@ from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
 from kmirror.model.failures import Failure
 from kmirror.wire import batch as wire
 from kmirror.wire.batch import BatchHeader, RawBatch
+from kmirror.wire.scan import scan
 
 
-def translate(records: memoryview, position: int, aborted: Sequence[tuple[int, int]] = ()) -> Iterator[Step]:
+def translate(
+    records: memoryview, position: int, aborted: Sequence[tuple[int, int]] = (), most_bytes: tuple[int, int] = (0, 0)
+) -> Iterator[Step]:
     """The steps for a fetch at `position`, in order and without a gap between them.
 
     `records` are whole batches, the last perhaps cut off; `aborted` the (producer id, first offset) of the aborted
-    transactions that overlap them, as a read_committed fetch tells. After a Stop nothing follows.
+    transactions that overlap them, as a read_committed fetch tells. After a Stop nothing follows. Neighbouring batches
+    that may be merged become one step, if each has at most the first of `most_bytes`, and all together the second.
     """
     open_aborted = sorted(aborted, key=lambda transaction: transaction[1], reverse=True)
     aborting: set[int] = set()
@@ -21,10 +25,12 @@ def translate(records: memoryview, position: int, aborted: Sequence[tuple[int, i
     try:
         while True:
             committed = -1 if aborting else open_aborted[-1][1] if open_aborted else wire.NO_OFFSET
-            for plain in wire.plain_batches(records[at:], position, committed):
-                yield Append(position, plain.records, plain.data, plain.base_timestamp, plain.max_timestamp)
-                position += plain.records
-                at += len(plain.data)
+            start, rest = 0, records[at:]
+            for end, batches, count, first, latest in scan(rest, position, committed, most_bytes):
+                yield Append(position, count, rest[start:end], first, latest, batches)
+                position += count
+                start = end
+            at += start
             raw = wire.first_batch(records[at:])
             if raw is None:
                 return

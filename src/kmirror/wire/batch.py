@@ -99,36 +99,6 @@ def first_batch(records: memoryview) -> RawBatch | None:
     return RawBatch(base_offset, records[MAGIC_AT], records[:end]) if end <= len(records) else None
 
 
-class PlainBatch(NamedTuple):
-    """A whole, intact batch of so many `records`, one at each of its offsets, and no flags. Timestamps in ms."""
-
-    records: int
-    base_timestamp: int
-    max_timestamp: int
-    data: memoryview
-
-
-def plain_batches(records: memoryview, position: int, committed: int) -> Iterator[PlainBatch]:
-    """The first batches in the records of a fetch, without a gap from offset `position` on, until another kind comes.
-
-    Transactions that begin below `committed` are. Of small batches millions may come: here each is looked at once, in
-    as few steps as there can be.
-    """
-    at, end = 0, len(records)
-    while at + HEADER_BYTES <= end:
-        base, length, _, magic, crc, flags, last, first, latest, _, _, _, count = _HEADER.unpack_from(records, at)
-        behind = at + LOG_OVERHEAD + length
-        if magic != 2 or base != position or not 0 < count == last + 1 or behind > end:
-            return
-        if flags & ~COMPRESSION and (flags & ~(COMPRESSION | TRANSACTIONAL) or base + count > committed):
-            return
-        if length < HEADER_BYTES - LOG_OVERHEAD or crc32c(records[at + _CRC_FROM : behind]) != crc:
-            return
-        yield PlainBatch(count, first, latest, records[at:behind])
-        at = behind
-        position += count
-
-
 def first_batch_bytes(records: memoryview) -> int | None:
     """The size of the first batch, even if it is cut off; None where not even its length is there."""
     if len(records) < LOG_OVERHEAD:
@@ -143,6 +113,11 @@ def header(batch: memoryview) -> BatchHeader:
 
 def base_offset(batch: memoryview) -> int:
     return int(struct.unpack_from(">q", batch)[0])
+
+
+def leader_epoch(batch: memoryview) -> int:
+    """Of a v2 batch."""
+    return int(_PLACE.unpack_from(batch)[2])
 
 
 def attributes(batch: memoryview) -> int:
@@ -168,6 +143,13 @@ def epoch_before(records: memoryview, offset: int) -> int:
         epoch = found if records[at + MAGIC_AT] == 2 else -1
         at = behind
     return epoch
+
+
+def with_length(header: memoryview, payload_bytes: int) -> bytes:
+    """The header of a batch whose records take so many bytes."""
+    out = bytearray(header)
+    struct.pack_into(">i", out, _LENGTH_AT, HEADER_BYTES - LOG_OVERHEAD + payload_bytes)
+    return bytes(out)
 
 
 def is_intact(batch: memoryview) -> bool:

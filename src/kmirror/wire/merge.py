@@ -5,14 +5,15 @@ written anew: a record's length, timestamp delta and offset delta (org.apache.ka
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from kmirror.wire import batch as wire
-from kmirror.wire.compression import LZ4, SNAPPY, ZSTD, compress, decompress
+from kmirror.wire.compression import compress, decompress
 from kmirror.wire.moved import moved
 from kmirror.wire.records import finish_batch
+from kmirror.wire.scan import CHEAP
 
-_CHEAP: Final = frozenset({0, SNAPPY, LZ4, ZSTD})  # gzip takes longer than what is saved
 _UNPACKED_BYTES: Final = 1 << 20
 
 
@@ -31,39 +32,35 @@ def codec_to_merge(batch: memoryview) -> int | None:
     stands in place of the base timestamp (KIP-534).
     """
     attributes = wire.attributes(batch) & ~wire.TRANSACTIONAL
-    return attributes if attributes in _CHEAP else None
+    return attributes if attributes in CHEAP else None
 
 
-def merge(batches: Sequence[memoryview]) -> Merged | None:
+def merge(runs: Sequence[memoryview]) -> Merged | None:
     """One batch of the records of neighbouring dense batches of one codec: as many as can be read, from the first on.
 
-    None where that is not even two.
+    Each run holds one or more of them, one behind the other. None where not even two can be read.
     """
-    headers = [wire.header(batch) for batch in batches]
-    first = headers[0]
-    codec = first.attributes & wire.COMPRESSION
-    payloads = _payloads(codec, batches)
-    headers = headers[: len(payloads)]
-    counts = [header.record_count for header in headers]
-    out, parts = moved(payloads, counts, [header.base_timestamp - first.base_timestamp for header in headers])
+    codec = wire.attributes(runs[0]) & wire.COMPRESSION
+    first = wire.header(runs[0]).base_timestamp
+    out, parts, records, latest = moved(_unpacked(codec, runs) if codec else list(runs))
     if parts < 2:
         return None
     if codec:
         out = bytearray(wire.HEADER_BYTES) + compress(codec, bytes(memoryview(out)[wire.HEADER_BYTES :]))
-    latest = max(header.max_timestamp for header in headers[:parts])
-    return Merged(finish_batch(out, codec, sum(counts[:parts]), first.base_timestamp, latest), parts, latest)
+    return Merged(finish_batch(out, codec, records, first, latest), parts, latest)
 
 
-def _payloads(codec: int, batches: Sequence[memoryview]) -> list[bytes | memoryview]:
-    """Unpacked: of the first ones, up to one that can't be, or until it is enough."""
+def _unpacked(codec: int, runs: Sequence[memoryview]) -> list[bytes | memoryview]:
+    """The first batches, each as it was before it was compressed: up to one that can't be, or until it is enough."""
     out: list[bytes | memoryview] = []
     size = 0
-    for batch in batches:
+    for batch in chain.from_iterable(map(wire.split, runs)):
         try:
-            out.append(decompress(codec, batch[wire.HEADER_BYTES :]))
+            payload = decompress(codec, batch.data[wire.HEADER_BYTES :])
         except Exception:  # each codec has errors of its own; such a batch stays as it is
             break
-        size += len(out[-1])
+        out.append(wire.with_length(batch.data[: wire.HEADER_BYTES], len(payload)) + payload)
+        size += len(payload)
         if size >= _UNPACKED_BYTES:
             break
     return out

@@ -1,45 +1,62 @@
 """Records of several batches, moved into one: lengths, timestamp deltas and offset deltas are written anew.
 
-This is the hot loop of merging. `_moved.c` does the same where the package was built with a C compiler; nobody needs
+This is the hot loop of merging. `_batches.c` does the same where the package was built with a C compiler; nobody needs
 to have one. The tests hold both equal.
 """
 
+import struct
+from collections.abc import Iterator
 from typing import Final
 
-from kmirror.wire.batch import HEADER_BYTES
+from kmirror.wire.batch import HEADER_BYTES, LOG_OVERHEAD
 from kmirror.wire.varint import encode_signed, read_signed
 
 __all__ = ["moved", "moved_slowly"]
 
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _INT64: Final = range(-(1 << 63), 1 << 63)
 _READY: Final = tuple(encode_signed(value) for value in range(1 << 14))  # nearly all lengths and offset deltas
 
 
-def moved_slowly(
-    payloads: list[bytes | memoryview], counts: list[int], milliseconds: list[int]
-) -> tuple[bytearray, int]:
-    """Room for a header, the records of the first payloads behind it, and how many payloads that are.
+def moved_slowly(runs: list[bytes | memoryview]) -> tuple[bytearray, int, int, int]:
+    """Room for a header, and behind it the records of the first batches: how many batches and records, the latest time.
 
-    Each is so many records at offset deltas 0, 1, 2 and so on; here they go on over all. A record's timestamp delta
-    grows by the `milliseconds` of its payload. It ends before a payload that is something else.
+    Each run holds batches one behind the other, not compressed, whose records have the offset deltas 0, 1, 2 and so on.
+    Here these go on over all, and timestamps count from that of the first batch. It ends before a batch that is
+    something else.
     """
     out = [bytes(HEADER_BYTES)]
-    offsets = parts = 0
-    for payload, count, later in zip(payloads, counts, milliseconds, strict=True):
+    batches = records = first = latest = 0
+    for begins, ends, count, payload in _batches(runs):
+        first = first if batches else begins
         try:
-            out += _moved(bytes(payload), count, offsets, later)
+            out += _moved(payload, count, records, _long(begins - first))
         except (ValueError, IndexError):
             break
-        offsets += count
-        parts += 1
-    return bytearray().join(out), parts
+        latest = max(latest, ends) if batches else ends
+        batches, records = batches + 1, records + count
+    return bytearray().join(out), batches, records, latest
+
+
+def _batches(runs: list[bytes | memoryview]) -> Iterator[tuple[int, int, int, bytes]]:
+    """Base and maximum timestamp, number of records, and the records, up to what is no batch."""
+    for run in runs:
+        at = 0
+        while at < len(run):
+            if at + HEADER_BYTES > len(run):
+                return
+            _, length, *_, begins, ends, _, _, _, count = _HEADER.unpack_from(run, at)
+            behind = at + LOG_OVERHEAD + length
+            if length < HEADER_BYTES - LOG_OVERHEAD or behind > len(run):
+                return
+            yield begins, ends, count, bytes(run[at + HEADER_BYTES : behind])
+            at = behind
 
 
 def _moved(data: bytes, count: int, offsets: int, later: int) -> list[bytes]:
     """Raises ValueError or IndexError unless `count` records are all that `data` holds."""
     if not 0 < count <= len(data):
         raise ValueError("no records, or more than bytes")
-    _long(later)
     out: list[bytes] = []
     add = out.append
     ready, most = _READY, len(_READY)
@@ -94,6 +111,6 @@ def _long(value: int) -> int:
 
 
 try:
-    from kmirror.wire._moved import moved
+    from kmirror.wire._batches import moved
 except ImportError:
     moved = moved_slowly
