@@ -76,16 +76,23 @@ $(SITE)/.ready: requirements/site.txt
 	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/site.txt
 	@touch $@
 
-# The package itself comes last and without its dependencies: those are the locked ones.
-$(READY): pyproject.toml requirements/dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "kmirror needs Python 3.11 or later, and $(PYTHON) is" \
-	    "$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "Setting up $(VENV): once, and again when pyproject.toml or requirements/dev.txt change ..."
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+LOCKED := pyproject.toml requirements/dev.txt
+
+# The package itself comes last and without its dependencies: those are the locked ones. When only its compiled part has
+# changed, it alone is installed anew.
+$(READY): $(LOCKED) hatch_build.py src/kmirror/wire/_batches.c
+	@$(if $(filter $(LOCKED),$?),$(NEW_VENV))
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+define NEW_VENV
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "kmirror needs Python 3.11 or later, and $(PYTHON) is" \
+    "$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }; \
+echo "Setting up $(VENV): once, and again when pyproject.toml or requirements/dev.txt change ..."; \
+$(PYTHON) -m venv --clear $(VENV) && \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+endef
 
 COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
   --no-emit-find-links --custom-compile-command "make lock"
