@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SITE   := .venv-site
 
-.PHONY: help demo test unit lint format bench hunt soak hunt-short hunt-proof fuzz completions docs site lock clean
+.PHONY: help demo test unit lint format bench bench-quick bench-plot hunt soak hunt-short hunt-proof fuzz completions docs site lock clean
 
 help:
 	@echo "make demo         two real Kafka clusters, a topic mirrored between them, before your eyes"
@@ -14,6 +14,8 @@ help:
 	@echo "make lint         ruff, mypy, the layers; completions and docs current"
 	@echo "make format       what the formatter can put right"
 	@echo "make bench        kmirror, MirrorMaker 2 and a record loop on the same data"
+	@echo "make bench-quick  is this tree faster than the last commit? 3 minutes (QUICK='--against main --load small')"
+	@echo "make bench-plot   the results of the benchmark as pictures in docs/images"
 	@echo "make hunt         random traffic and faults until you stop it, then the oracle (HUNT='--seed 7 --runs 1')"
 	@echo "make fuzz         damaged answers and files for whatever reads them (FUZZ='--inputs 100000')"
 	@echo "make soak         one runner for hours under traffic and faults, looked at each minute (SOAK='--hours 1')"
@@ -47,6 +49,12 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH)
+
+bench-quick: $(READY)
+	$(BIN)/python -m bench.quick $(QUICK)
+
+bench-plot: $(READY)
+	$(BIN)/python -m bench.plot
 
 hunt: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m hunt $(HUNT)

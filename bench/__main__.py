@@ -5,12 +5,12 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from bench.contenders import CONTENDERS
 from bench.loads import FULL, SHORT
+from bench.options import some
 from bench.plan import Plan
 from bench.profiling import KINDS
 from bench.report import facts, place, write_json
@@ -52,25 +52,14 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
     sys.exit(f"bench: ended by {signal.Signals(number).name}")
 
 
-def _some(names: list[str]) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        wanted = text.split(",")
-        for name in wanted:
-            if name not in names:
-                raise argparse.ArgumentTypeError(f'there is no "{name}"; there are {", ".join(names)}')
-        return [name for name in names if name in wanted]
-
-    return parse
-
-
 def _options() -> argparse.Namespace:
     names = [load.name for load in FULL]
     parser = argparse.ArgumentParser(prog="python -m bench", description="kmirror against MirrorMaker 2 and a loop.")
     parser.add_argument(
         "--short", action="store_true", help="64 MB a load, one round, MirrorMaker 2 for the first only"
     )
-    parser.add_argument("--load", type=_some(names), default=names, metavar=",".join(names))
-    parser.add_argument("--only", type=_some(list(CONTENDERS)), default=list(CONTENDERS), metavar=",".join(CONTENDERS))
+    parser.add_argument("--load", type=some(names), default=names, metavar=",".join(names))
+    parser.add_argument("--only", type=some(list(CONTENDERS)), default=list(CONTENDERS), metavar=",".join(CONTENDERS))
     parser.add_argument(
         "--rounds", type=int, help="medians are taken of so many (default 3, of --short and --profile 1)"
     )

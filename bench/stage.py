@@ -47,11 +47,11 @@ class Stage:
             changed.result(_WAIT_S)
 
     def clear(self, keep: str | None = None) -> None:
-        """Deletes all topics but Kafka's own, and but `keep` at the source."""
+        """Deletes all topics but Kafka's own, and but those that begin with `keep` at the source."""
         for cluster, kept in ((self.source, keep), (self.destination, None)):
             admin = _admin(cluster)
             topics = admin.list_topics(timeout=_WAIT_S).topics
-            gone = [topic for topic in topics if topic != kept and not topic.startswith("__")]
+            gone = [topic for topic in topics if not topic.startswith("__") and not (kept and topic.startswith(kept))]
             for deleted in admin.delete_topics(gone).values() if gone else ():
                 deleted.result(_WAIT_S)
             data = data_directory(cluster)

@@ -11,7 +11,8 @@ from bench.stage import Stage
 class Job:
     """Copy `topic` of the source to the same name at the destination, where it does not exist yet.
 
-    `directory` is new and the contender's own. `eager`: for latency, not for throughput.
+    `directory` is new and the contender's own. `eager`: for latency, not for throughput. `sources`: kmirror's, where
+    they are others than these.
     """
 
     stage: Stage
@@ -21,6 +22,7 @@ class Job:
     directory: Path
     eager: bool = False
     profile: str | None = None
+    sources: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ _LINK = "bench"
 
 def prepare(job: Job) -> Command:
     environment = {"KMIRROR_HOME": str(job.directory / "home"), "NO_COLOR": "1"}
+    if job.sources:
+        environment["PYTHONPATH"] = str(job.sources)
     stage = job.stage
     servers = (
         *("--source-bootstrap-server", _servers(stage.source)),

@@ -1,0 +1,47 @@
+"""What the benchmark says of its figures: no difference that chance may have made, and pictures that can be read."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from bench import plot, quick
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "word"),
+    [
+        ([110, 111, 109, 110], [100, 101, 99, 100], "better"),
+        ([90, 91, 89, 90], [100, 101, 99, 100], "worse"),
+        ([100, 140, 80, 120], [100, 101, 99, 100], "same"),
+        ([100, 200, 50, 100], [100, 200, 50, 100], "same"),
+        ([120, 240, 60, 120], [100, 200, 50, 100], "better"),  # what disturbs both disturbs nothing
+    ],
+)
+def test_a_difference_is_told_when_it_is_none_of_chance(ours: list[float], theirs: list[float], word: str) -> None:
+    assert quick.judge(ours, theirs).word == word
+
+
+def test_a_verdict_has_its_ratio_and_what_it_takes_to_tell_one() -> None:
+    told = quick.judge([110, 121], [100, 100])
+    assert told.ratio == pytest.approx((1.1 * 1.21) ** 0.5)
+    assert told.word == "same", "two pairs tell next to nothing"
+    assert told.spread > 0.5
+    many = quick.judge([110, 121] * 20, [100, 100] * 20)
+    assert (many.word, many.ratio) == ("better", pytest.approx(told.ratio))
+
+
+def test_results_become_pictures(tmp_path: Path) -> None:
+    for day, rate in (("2026-01-01", 300.0), ("2026-01-02", 450.0)):
+        medians = {"loop": {"megabytes_per_s": 150.0}, "kmirror": {"megabytes_per_s": rate}}
+        found = {"date": day, "loads": [{"name": "small & <odd>", "medians": medians}]}
+        (tmp_path / f"{day}.json").write_text(json.dumps(found), "utf-8")
+    measured = plot.read_results(tmp_path)
+    newest = _words(plot.bars("rate", "megabytes_per_s", measured))
+    assert {"small & <odd>", "150", "450"} <= newest
+    assert "300" not in newest
+    assert {"small & <odd> 3.0 x", "2026-01-01", "2026-01-02"} <= _words(plot.history("x", "megabytes_per_s", measured))
+
+
+def _words(svg: str) -> set[str | None]:
+    return {element.text for element in ET.fromstring(svg).iter() if element.tag.endswith("text")}
