@@ -17,9 +17,10 @@ _FOR_EVER: Final = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What the source's log really holds: `records` are those that a reader sees."""
+    """What the source's log really holds: `records` are those that a reader sees, `gaps` the offsets without one."""
 
     records: int
+    gaps: int
     batches: int
     log_bytes: int
 
@@ -45,7 +46,7 @@ def fill(stage: Stage, load: Load, payloads: Path) -> Filled:
     aborted = load.records // load.aborted if load.aborted else 0
     if found != load.records + aborted and not load.hole:
         raise RuntimeError(f"the source holds {found} records, not {load.records + aborted}")
-    return Filled(found - aborted, tail.batches, tail.bytes)
+    return Filled(found - aborted, tail.end - (found - aborted), tail.batches, tail.bytes)
 
 
 @contextmanager

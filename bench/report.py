@@ -116,6 +116,7 @@ def _load(results: Results, name: str) -> dict[str, Any]:
         "partitions": load.partitions,
         "compression": load.compression,
         "records": filled.records,
+        "offsets_without_a_record": filled.gaps,
         "record_bytes": load.record_bytes,
         "traffic_records_per_s": load.traffic,
         "source_log_bytes": filled.log_bytes,

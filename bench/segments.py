@@ -1,7 +1,8 @@
 """Reads the batch headers of a partition out of its log files, while the broker writes them.
 
 So progress is measured exactly, and at no cost for the broker that is being measured. The layout is that of
-Kafka's record batch v2: base offset at 0, length at 8, attributes at 21, number of records at 57.
+Kafka's record batch v2: base offset at 0, length at 8, attributes at 21, last offset delta at 23, number of records
+at 57.
 """
 
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from kmirror.sandbox import KafkaCluster
 
-_HEADER = struct.Struct(">qi9xh34xi")
+_HEADER = struct.Struct(">qi9xhi30xi")
 _LENGTH_END = 12  # the length counts what follows it
 _CONTROL = 0x20
 
@@ -24,6 +25,7 @@ class LogTail:
     """
 
     directory: Path
+    end: int = 0
     records: int = 0
     batches: int = 0
     bytes: int = 0
@@ -50,12 +52,13 @@ class LogTail:
     def _read_batches(self, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
         while self._position + _HEADER.size <= size:
-            _, length, attributes, records = _HEADER.unpack(os.pread(descriptor, _HEADER.size, self._position))
+            base, length, attributes, last, records = _HEADER.unpack(os.pread(descriptor, _HEADER.size, self._position))
             whole = _LENGTH_END + length
             if length <= 0 or self._position + whole > size:
                 return  # being written just now
             self._position += whole
             self.bytes += whole
+            self.end = base + last + 1
             if not attributes & _CONTROL:
                 self.records += records
                 self.batches += 1
@@ -76,6 +79,11 @@ class TopicTail:
         for log in self._logs:
             log.read()
         return sum(log.records for log in self._logs)
+
+    @property
+    def end(self) -> int:
+        """The sum of the log ends."""
+        return sum(log.end for log in self._logs)
 
     @property
     def batches(self) -> int:
