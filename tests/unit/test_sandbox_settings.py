@@ -9,7 +9,8 @@ import pytest
 from kmirror.errors import SandboxError
 from kmirror.sandbox import KafkaCluster, KafkaRuntime
 from kmirror.sandbox.broker import cause
-from kmirror.sandbox.cluster import new_cluster_id
+from kmirror.sandbox.formatted import format_from, keep_beginning
+from kmirror.sandbox.ids import new_id
 from kmirror.sandbox.ports import HOST, HeldPorts
 from kmirror.sandbox.probe import parse_brokers
 from kmirror.sandbox.settings import Node, broker_properties, render_properties
@@ -87,7 +88,7 @@ def test_java_that_is_not_there_is_told_with_the_log(tmp_path: Path) -> None:
 
 
 def test_cluster_id_never_looks_like_an_option() -> None:
-    ids = {new_cluster_id() for _ in range(300)}
+    ids = {new_id() for _ in range(300)}
     assert len(ids) == 300
     assert {(len(one), one[0]) for one in ids} == {(22, "k")}
 
@@ -116,3 +117,21 @@ def test_brokers_of_a_metadata_answer() -> None:
 def test_what_is_no_metadata_answer(bad: bytes) -> None:
     with pytest.raises(ValueError, match="answer"):
         parse_brokers(bad)
+
+
+def test_a_folder_is_formatted_as_another_was(tmp_path: Path) -> None:
+    """Nothing is done without an example; with one each broker is somebody of its own in the same cluster."""
+    cache, data = tmp_path / "cache", [tmp_path / "node-0", tmp_path / "node-1"]
+    assert not format_from(cache, data[0], "cluster", 0)
+    assert not data[0].exists()
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "bootstrap.checkpoint").write_bytes(b"the first records")
+    keep_beginning(made, cache)
+    for node, folder in enumerate(data):
+        assert format_from(cache, folder, "cluster", node)
+        assert (folder / "bootstrap.checkpoint").read_bytes() == b"the first records"
+    metas = [dict(line.split("=") for line in (folder / "meta.properties").read_text().splitlines()) for folder in data]
+    directories = {meta.pop("directory.id") for meta in metas}
+    assert len(directories) == 2
+    assert metas == [{"version": "1", "cluster.id": "cluster", "node.id": str(node)} for node in range(2)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kmirror.errors import SandboxError
 from kmirror.sandbox import leash
+from kmirror.sandbox.formatted import META, format_from, keep_beginning
 from kmirror.sandbox.ports import HOST
 from kmirror.sandbox.probe import known_brokers
 from kmirror.sandbox.runtime import KafkaRuntime
@@ -36,6 +37,7 @@ class Broker:
         self._java_options = java_options
         self._process: subprocess.Popen[bytes] | None = None
         self._formatter: subprocess.Popen[bytes] | None = None
+        self._keep_in: Path | None = None
         self._relaunches = 0
         self._log_start = 0
 
@@ -47,7 +49,7 @@ class Broker:
 
     @property
     def formatted(self) -> bool:
-        return (self.data / "meta.properties").exists()
+        return (self.data / META).exists()
 
     @property
     def started(self) -> bool:
@@ -63,7 +65,11 @@ class Broker:
         return self._process.pid if self._process is not None and self.running else None
 
     def begin_format(self, cluster_id: str, options: Sequence[str] = ()) -> None:
-        """Starts Kafka's own formatter; `finish_format` waits for it."""
+        """Starts Kafka's own formatter where it is needed; `finish_format` waits for it."""
+        cache = None if options else self._runtime.cache
+        if cache is not None and format_from(cache, self.data, cluster_id, self.node.id):
+            return
+        self._keep_in = cache
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._directory / "server.properties")]
         self._formatter = self._spawn(QUICK_START, [*tool, *options])
 
@@ -78,6 +84,8 @@ class Broker:
         self._formatter = None
         if code != 0:
             raise self.failure(f"could not be formatted (exit {code})")
+        if self._keep_in is not None:
+            keep_beginning(self.data, self._keep_in)
 
     def launch(self) -> None:
         if self.running:

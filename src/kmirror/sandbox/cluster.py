@@ -3,9 +3,7 @@
 import json
 import signal
 import time
-import uuid
 import weakref
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -13,6 +11,7 @@ from typing import Self
 
 from kmirror.errors import SandboxError
 from kmirror.sandbox.broker import QUICK_START, Broker
+from kmirror.sandbox.ids import new_id
 from kmirror.sandbox.ports import HOST, HeldPorts
 from kmirror.sandbox.runtime import KafkaRuntime
 from kmirror.sandbox.settings import Node, broker_properties
@@ -177,7 +176,7 @@ class KafkaCluster:
             self._hold_given(ports)
         controllers = self._held.choose(brokers)
         nodes = [Node(i, port, controllers[i]) for i, port in enumerate(ports)]
-        return nodes, known.get("cluster_id") or new_cluster_id()
+        return nodes, known.get("cluster_id") or new_id()
 
     def _hold_given(self, ports: Sequence[int]) -> None:
         for port in ports:
@@ -188,8 +187,3 @@ class KafkaCluster:
     def _remember(self) -> None:
         identity = {"cluster_id": self._cluster_id, "ports": [node.port for node in self._nodes]}
         self._identity_file.write_text(json.dumps(identity), "utf-8")
-
-
-def new_cluster_id() -> str:
-    """22 characters, as Kafka's own; the first is fixed: Kafka's formatter takes a leading "-" for an option."""
-    return "k" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]

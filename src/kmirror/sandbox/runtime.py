@@ -20,6 +20,8 @@ class KafkaRuntime:
     version: str
     java: Path
     class_path: str
+    cache: Path | None = None
+    """Where what has to be made once for these jars is kept; None for an unpacked Kafka."""
 
 
 def silent(_line: str) -> None:
@@ -46,7 +48,8 @@ def kafka_runtime(
     names = [version, f"{version}-mirror"] if connect_mirror else [version]
     java = find_java()
     places = [jars_directory(read_lock(name), say) for name in names]
-    return KafkaRuntime(version, java, os.pathsep.join(f"{place}/*" for place in places))
+    cache = places[-1].with_name(f"{places[-1].name}.made")
+    return KafkaRuntime(version, java, os.pathsep.join(f"{place}/*" for place in places), cache)
 
 
 def _unpacked(home: Path) -> KafkaRuntime:
