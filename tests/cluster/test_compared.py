@@ -199,7 +199,8 @@ def a_group(both: Both) -> str:
     topic = both.create("group")
     both.write(topic, *(b"%d" % i for i in range(WRITTEN)), b"last")
     consumer = Consumer({"bootstrap.servers": both.east.bootstrap_servers, "group.id": GROUP})
-    consumer.commit(offsets=[TopicPartition(topic, 0, COMMITTED)], asynchronous=False)
+    place = TopicPartition(topic, 0, COMMITTED)
+    eventually(lambda: consumer.commit(offsets=[place], asynchronous=False), 30, "the group has committed")
     consumer.close()
     return topic
 

@@ -108,7 +108,13 @@ class Topic:
         self.bootstrap = bootstrap
         self.name = name
         self.deadline = deadline
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        # Back soon when a broker is, even if the same object asks before and after.
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+
+    def stable_ends(self) -> dict[int, int]:
+        """Last stable offsets by partition; empty if there is no such topic."""
+        partitions = self._retry(self._partitions)
+        return self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED) if partitions else {}
 
     def bounds(self) -> dict[int, Bounds]:
         """By partition; empty if there is no such topic."""

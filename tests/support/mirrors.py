@@ -23,7 +23,6 @@ from confluent_kafka.admin import (
 from kmirror.sandbox import KafkaCluster
 from support import logs, oracle
 from support.kmirror_cli import Kmirror
-from support.logs import Isolation
 from support.wait import eventually
 
 LOG_SHOWN = 3_000
@@ -132,8 +131,10 @@ class TestLink:
     def await_beyond(self, topic: str, before: Mapping[int, int], timeout: float = 60) -> dict[int, int]:
         """Waits until each of these partitions of the mirror has grown; returns where they end now."""
 
+        asked = log_of(self.destination, topic, timeout)
+
         def grown() -> dict[int, int] | None:
-            now = self.mirror_ends(topic)
+            now = ends_of(asked)
             return now if all(now[p] > end for p, end in before.items()) else None
 
         return eventually(grown, timeout, lambda: f'"{topic}" goes on\n{self.log()}', 0.1)
@@ -141,11 +142,12 @@ class TestLink:
     def await_caught_up(self, topic: str, source_topic: str | None = None, timeout: float = 60) -> None:
         """Waits until the mirror ends where its source does."""
         wanted = ends(self.source, source_topic or topic)
+        asked = log_of(self.destination, topic, timeout)
         found: dict[int, int] = {}
 
         def reached() -> bool:
             found.clear()
-            found.update(self.mirror_ends(topic))
+            found.update(ends_of(asked))
             return all(found.get(p, -1) >= end for p, end in wanted.items())
 
         eventually(reached, timeout, lambda: f'"{topic}" ends at {found}, its source at {wanted}\n{self.log()}', 0.1)
@@ -169,21 +171,27 @@ class TestLink:
             raise
 
 
+def log_of(cluster: KafkaCluster, topic: str, timeout: float) -> logs.Topic:
+    """To be asked for its ends, as often as one likes within this time."""
+    return logs.Topic(cluster.bootstrap_servers, topic, time.monotonic() + timeout)
+
+
 def ends(cluster: KafkaCluster, topic: str, timeout: float = 20) -> dict[int, int]:
     """Last stable offsets by partition; empty if there is no such topic. Brokers that come back are waited for."""
-    deadline = time.monotonic() + timeout
+    return ends_of(log_of(cluster, topic, timeout))
+
+
+def ends_of(asked: logs.Topic) -> dict[int, int]:
     while True:
         try:
-            bounds = logs.Topic(cluster.bootstrap_servers, topic, deadline).bounds()
+            return asked.stable_ends()
         except KafkaException as error:
             # "No leaders found" is _NOENT; a leader that comes back may know less than the one that was asked first.
             passing = {KafkaError._NOENT, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH}
             passing |= {KafkaError.OFFSET_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
-            if error.args[0].code() not in passing or time.monotonic() > deadline:
+            if error.args[0].code() not in passing or time.monotonic() > asked.deadline:
                 raise
             time.sleep(0.1)
-        else:
-            return {partition: found.end[Isolation.COMMITTED] for partition, found in bounds.items()}
 
 
 def admin(cluster: KafkaCluster) -> AdminClient:

@@ -8,6 +8,7 @@ import pytest
 
 from kmirror.errors import SandboxError
 from kmirror.sandbox import KafkaCluster, KafkaRuntime
+from kmirror.sandbox.archive import make_archive
 from kmirror.sandbox.broker import cause
 from kmirror.sandbox.formatted import format_from, keep_beginning
 from kmirror.sandbox.ids import new_id
@@ -135,3 +136,26 @@ def test_a_folder_is_formatted_as_another_was(tmp_path: Path) -> None:
     directories = {meta.pop("directory.id") for meta in metas}
     assert len(directories) == 2
     assert metas == [{"version": "1", "cluster.id": "cluster", "node.id": str(node)} for node in range(2)]
+
+
+def test_an_archive_is_of_one_java(tmp_path: Path) -> None:
+    """Another Java, or the same one of another day, does not find it; an unpacked Kafka has none."""
+    javas = [tmp_path / "java-17", tmp_path / "java-25"]
+    for number, java in enumerate(javas):
+        java.write_text("x" * number)
+    runtimes = [KafkaRuntime("4.3.1", java, "/nowhere/*", tmp_path) for java in javas]
+    places = {runtime.archive for runtime in runtimes}
+    javas[0].write_text("a newer one")
+    places.add(runtimes[0].archive)
+    assert len(places) == 3
+    assert runtimes[0].archive == runtimes[0].archive
+    assert RUNTIME.archive is None
+
+
+def test_an_archive_that_can_not_be_made_is_no_error(tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexit 1\n")
+    java.chmod(0o755)
+    runtime = KafkaRuntime("4.3.1", java, "/nowhere/*", tmp_path / "cache")
+    assert not make_archive(runtime)
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {".archiving"}

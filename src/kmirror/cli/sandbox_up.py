@@ -1,6 +1,7 @@
 """What `kmirror sandbox up` does: both clusters at the same time, and orders if they are wanted, until Ctrl-C."""
 
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kmirror.cli.interrupts import Interrupts
 from kmirror.errors import SandboxError
 from kmirror.model.access import Access
 from kmirror.sandbox import KafkaCluster, kafka_runtime
+from kmirror.sandbox.archive import make_archive
 from kmirror.sandbox.ports import HOST
 
 TOPIC: Final = "orders"
@@ -49,6 +51,8 @@ def stay_up(wanted: Wanted) -> None:
             if wanted.secure:
                 _tell_secured(console, folder, east, west)
             _say(console, "Ready. Ctrl-C stops and removes both.")
+            # Beside what people do now; when they end before it is made, its processes end with this one.
+            threading.Thread(target=make_archive, args=(east.runtime,), name="archive", daemon=True).start()
             while len(east.pids) == len(west.pids) == wanted.brokers:
                 time.sleep(_LOOK_S)
             dead = east if len(east.pids) < wanted.brokers else west

@@ -95,7 +95,9 @@ class Broker:
 
     def _launch(self) -> None:
         command = ["kafka.Kafka", str(self._directory / "server.properties")]
-        self._process = self._spawn(["-Xmx768m", *self._java_options], command)
+        archive = self._runtime.archive
+        archived = [f"-XX:SharedArchiveFile={archive}"] if archive is not None and archive.exists() else []
+        self._process = self._spawn(["-Xmx768m", *archived, *self._java_options], command)
 
     def sees(self) -> frozenset[int]:
         """The brokers that this one knows; none while it does not answer. Raises SandboxError when it has died."""

@@ -1,5 +1,6 @@
 """What it takes to run one version of Kafka here: a Java and a class path."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,16 @@ class KafkaRuntime:
     class_path: str
     cache: Path | None = None
     """Where what has to be made once for these jars is kept; None for an unpacked Kafka."""
+
+    @property
+    def archive(self) -> Path | None:
+        """Where the archive of a broker's classes is, or would be, which this Java has made of these jars."""
+        if self.cache is None:
+            return None
+        java = self.java.resolve()
+        stat = java.stat()
+        known = hashlib.sha256(f"{java} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
+        return self.cache / f"broker-{known[:8]}.jsa"
 
 
 def silent(_line: str) -> None:
