@@ -242,6 +242,6 @@ def kmirror(tmp_path: Path) -> Iterator[Kmirror]:
     left = command.processes()
     for process in left:
         process.kill()
-    assert not stubborn, f"these had to be killed, 10 s after SIGTERM: {stubborn}"
+    assert not stubborn, f"these had to be killed, for SIGTERM did not end them: {stubborn}"
     assert not left, "no runner, and yet running:\n" + "\n".join(map(str, left))
     assert not command.runner_pids()

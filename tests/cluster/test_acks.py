@@ -52,7 +52,7 @@ def test_a_batch_in_doubt(link: TestLink, proxied: ProxiedCluster, mirrored: str
     assert met.wait(30)
     write(link, mirrored)
     link.assert_exact(mirrored, at_least=600)
-    assert link.status(mirrored) == "ACTIVE"
+    link.await_status(mirrored, "ACTIVE")
 
 
 def test_a_broker_killed_between_append_and_ack(link: TestLink, proxied: ProxiedCluster, mirrored: str) -> None:

@@ -90,7 +90,7 @@ def copied_meanwhile(link: TestLink, topic: str) -> Iterator[None]:
         goes_on(link, topic)
         acked = traffic.stop()
     assert link.assert_exact(topic) == acked
-    assert link.status(topic) == "ACTIVE"
+    link.await_status(topic, "ACTIVE")
 
 
 def test_rolling_restarts(link: TestLink, here: Trio, there: Trio, topic_name: str) -> None:

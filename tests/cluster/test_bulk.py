@@ -84,7 +84,7 @@ def test_one_that_is_refused_never_stops_the_others(link, east, west, topic_name
     }
     assert 'topic "a b"' not in link.kmirror.links_file.read_text()
     for name in (good, late):
-        assert link.describe(name)[0]["mirror_status"] == "ACTIVE"
+        link.await_status(name, "ACTIVE")
 
     produce(east.bootstrap_servers, good, [Record(b"k", b"v")] * 5)
     done = link.kmirror.run("mirror", "failover", good, "nope", late, "--link", LINK, "-o", "json", check=False)

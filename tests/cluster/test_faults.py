@@ -63,7 +63,7 @@ def test_a_runner_killed_ten_times_under_traffic(link: TestLink, topic_name: str
             link.start()
         acked = traffic.stop()
     assert link.assert_exact(topic_name) == 20_000 + acked
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
 
 
 def test_there_is_one_runner_of_a_link_and_sigterm_ends_it(link: TestLink, topic_name: str) -> None:
@@ -119,7 +119,7 @@ def test_a_frozen_runner_that_thaws_beside_its_successor(link: TestLink, topic_n
             link.await_beyond(topic_name, link.mirror_ends(topic_name))
         traffic.stop()
     link.assert_exact(topic_name)
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
     with contextlib.suppress(ProcessLookupError):  # it may have found out that it is superseded
         os.kill(older, signal.SIGTERM)
     eventually(lambda: older not in {p.pid for p in link.kmirror.processes()}, 10, "the older runner ends")

@@ -29,7 +29,8 @@ def test_records_that_are_deleted_at_the_source_are_deleted_at_the_mirror(
     assert starts(west, topic_name) == {0: 0, 1: 0}
     delete_records(east.bootstrap_servers, topic_name, {0: 17})
     eventually(lambda: starts(west, topic_name) == {0: 17, 1: 0}, 30, link.log, interval=0.2)
-    assert f'task=LogStartSync what="log start of {topic_name}[0]" old=0 new=17' in link.log()
+    told = f'task=LogStartSync what="log start of {topic_name}[0]" old=0 new=17'
+    eventually(lambda: told in link.log(), 10, link.log)
     delete_records(east.bootstrap_servers, topic_name, {1: 50})  # all that there is
     eventually(lambda: starts(west, topic_name) == {0: 17, 1: 50}, 30, link.log, interval=0.2)
     produce(east.bootstrap_servers, topic_name, [Record(b"key", b"late", partition=1)])

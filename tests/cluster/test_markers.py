@@ -78,7 +78,7 @@ def test_a_connection_that_is_cut(
     gap(link, mirrored, count)
     assert met.wait(30)
     link.assert_exact(mirrored, at_least=16)
-    assert link.status(mirrored) == "ACTIVE"
+    link.await_status(mirrored, "ACTIVE")
 
 
 @pytest.mark.parametrize(("late_s", "count"), [(0.3, 2), (6.0, 1), (6.0, 3_000)])
@@ -92,7 +92,7 @@ def test_bytes_that_arrive_late(
     link.await_caught_up(mirrored)
     gap(link, mirrored, 2)
     link.assert_exact(mirrored, at_least=22)
-    assert link.status(mirrored) == "ACTIVE"
+    link.await_status(mirrored, "ACTIVE")
 
 
 def test_a_broker_frozen_with_the_request_in_its_socket(link: TestLink, proxied: ProxiedCluster, mirrored: str) -> None:
@@ -146,7 +146,7 @@ def test_a_marker_of_another_run_beside_the_first_of_ours(
     gap(link, mirrored, 40)
     assert fault.met.wait(30)
     link.assert_exact(mirrored, at_least=16)
-    assert link.status(mirrored) == "ACTIVE"
+    link.await_status(mirrored, "ACTIVE")
 
 
 def test_a_record_of_somebody_else_beside_the_first_marker(
@@ -208,7 +208,7 @@ def test_a_frozen_runner_that_thaws_after_another_took_over(
         gap(older, topic_name, 3)
         younger.assert_exact(topic_name, at_least=4 * 12 + 24)
         assert second.poll() is None
-        assert younger.status(topic_name) == "ACTIVE"
+        younger.await_status(topic_name, "ACTIVE")
         assert run_token(younger.kmirror, older.name) <= 5, "they took the link from each other again and again"
         assert "another runner took this link over" in output_of(kmirror, 0)
     finally:
@@ -237,7 +237,7 @@ def test_markers_of_a_killed_runner_that_arrive_while_the_next_one_starts(
     gap(link, topic_name, count)
     assert fault.met.wait(60)
     link.assert_exact(topic_name, at_least=12)
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
 
 
 def a_copy_of(link: TestLink) -> TestLink:

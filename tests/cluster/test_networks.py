@@ -67,7 +67,7 @@ def test_delay_cuts_and_black_holes(link: TestLink, far: FarCluster, topic_name:
             _goes_on(link, topic_name)
         acked = traffic.stop()
     assert link.assert_exact(topic_name) == acked
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
 
 
 def _goes_on(link: TestLink, topic: str, within_s: float = RESUMED_S) -> None:
@@ -134,4 +134,4 @@ def test_frames_cut_at_their_bytes(
         _goes_on(link, topic_name)
         acked = traffic.stop()
     assert link.assert_exact(topic_name) == acked
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")

@@ -41,7 +41,7 @@ def test_there_and_back_under_live_traffic(link, topic_name):
         link.await_beyond(topic_name, {0: 0, 1: 0, 2: 0})
         told = link.kmirror.fails(*REVERSE, topic_name, "--timeout", "3", code=4)
         assert "producers still write to it" in told
-        assert link.status(topic_name) == "ACTIVE"
+        link.await_status(topic_name, "ACTIVE")
     sent = traffic.acked
     with GroupConsumer(east, topic_name, topic_name) as one, GroupConsumer(west, topic_name, topic_name) as other:
         seen = [consumer.read(sent) for consumer in (one, other)]
@@ -50,7 +50,7 @@ def test_there_and_back_under_live_traffic(link, topic_name):
         assert sum(row["last_source_fetch_offset"] for row in rows) == sent
         assert topic_configs(west, topic_name)["compression.type"] == "lz4"
         back = back_of(link)
-        assert back.status(topic_name) == "ACTIVE"
+        back.await_status(topic_name, "ACTIVE")
         with Traffic(west.bootstrap_servers, topic_name, rate=500) as traffic:
             back.await_beyond(topic_name, ends(east, topic_name))
             # The very same links carry it back, with the producer ids that they have had.
@@ -123,7 +123,7 @@ def test_killed_in_the_middle_and_a_late_producer(link, topic_name):
     assert f'source topic "{late}" was written to after that (partition 0 offsets 20 to 20)' in told
     assert "truncate-and-restore" in told
     back = back_of(link)
-    assert back.status(calm) == "ACTIVE"
+    back.await_status(calm, "ACTIVE")
     assert back.assert_exact(calm) == 20
     link.kmirror.fails("mirror", "describe", late, "--link", BACK)
     assert ends(east, late) == {0: 21}

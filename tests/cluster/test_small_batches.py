@@ -85,7 +85,7 @@ def test_a_runner_killed_in_the_middle_of_merged_batches(link: TestLink, topic_n
             link.start()
         acked = traffic.stop()
     assert link.assert_exact(topic_name) == acked
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
 
 
 def test_a_promote_in_the_middle_of_small_batches(link: TestLink, topic_name: str) -> None:
@@ -146,7 +146,7 @@ def test_a_compacted_topic_and_a_restart_on_a_merged_tail(link: TestLink, topic_
     eventually(compacted, 60, "the source is compacted", interval=0.5)
     link.start()
     link.await_caught_up(topic_name)
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
     expected = last_values(at, topic_name)
     assert len(expected) == 50
     for isolation in Isolation:

@@ -71,7 +71,8 @@ def test_configs_and_partitions_follow_the_source(link, topic_name):
     assert (found["state"], found["errors"]) == ("ACTIVE", [])
 
     eventually(lambda: task(link, "PartitionGrowth")["changes"] == 1, 30, link.log)
-    assert (f'topic "{topic_name}" partitions', "1", "3") in changes(link, "PartitionGrowth")
+    growth = (f'topic "{topic_name}" partitions', "1", "3")
+    eventually(lambda: growth in changes(link, "PartitionGrowth"), 10, link.log)
 
     set_topic_config(east, topic_name, "retention.ms", "259200000")
     set_topic_config(east, topic_name, "max.message.bytes", "2000000")
@@ -114,7 +115,7 @@ def test_new_topics_get_mirrors(kmirror, east, west, topic_name):
     link.await_caught_up(f"e-{first}", first)
     link.assert_exact(f"e-{first}", first)
     change = (f'mirror topic "e-{first}"', "(none)", f"2 partitions, as {first}")
-    assert change in changes(link, "AutoCreateMirror")
+    eventually(lambda: change in changes(link, "AutoCreateMirror"), 10, link.log)
     found = eventually(lambda: (t := task(link, "AutoCreateMirror"))["errors"] and t, 20, link.log)
     assert found["state"] == "IN_ERROR"
     (error,) = found["errors"]

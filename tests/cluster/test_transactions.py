@@ -208,7 +208,7 @@ def test_a_runner_killed_in_the_middle_of_gaps(link: TestLink, topic_name: str) 
         link.kill()
         link.start()
     link.assert_exact(topic_name, at_least=24)
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_connection_that_is_cut(
     proxied_link.await_caught_up(mirrored)
     gap(proxied_link, mirrored, 2)
     proxied_link.assert_exact(mirrored, at_least=22)
-    assert proxied_link.status(mirrored) == "ACTIVE"
+    proxied_link.await_status(mirrored, "ACTIVE")
 
 
 @pytest.mark.parametrize(("api", "count"), [(ADD_PARTITIONS, 40), (END_TRANSACTION, 1)])
@@ -256,7 +256,7 @@ def test_a_transaction_that_times_out(
     gap(proxied_link, mirrored, count)
     assert fault.met.wait(30)
     proxied_link.assert_exact(mirrored, at_least=16)
-    assert proxied_link.status(mirrored) == "ACTIVE"
+    proxied_link.await_status(mirrored, "ACTIVE")
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_a_younger_run_stays(kmirror: Kmirror, east: KafkaCluster, locked: Guard
         assert first.wait(60) == SUPERSEDED
         younger.assert_exact(topic_name, at_least=48)
         assert second.poll() is None
-        assert younger.status(topic_name) == "ACTIVE"
+        younger.await_status(topic_name, "ACTIVE")
     finally:
         younger.kmirror.stop_all()
 
@@ -359,4 +359,4 @@ def test_a_destination_that_restarts_in_the_middle_of_a_gap(
         end()
         proxied.start_broker()
     proxied_link.assert_exact(mirrored, at_least=22)
-    assert proxied_link.status(mirrored) == "ACTIVE"
+    proxied_link.await_status(mirrored, "ACTIVE")

@@ -333,7 +333,7 @@ def test_what_is_paused_does_not_move(link, topic_name):
     assert link.mirror_ends(topic_name) == {0: 10}
     link.verb("resume", topic_name, options=("--wait",))
 
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
     assert link.assert_exact(topic_name) == 20
 
 
@@ -374,7 +374,7 @@ def test_promote_tells_its_target_and_what_was_left(link, topic_name):
     link.mirror(topic_name)
 
     dry = link.verb("promote", topic_name, options=("--dry-run",))
-    assert link.status(topic_name) == "ACTIVE"
+    link.await_status(topic_name, "ACTIVE")
     rows = link.verb("promote", topic_name)
 
     assert [row["target_offset"] for row in dry] == [10, 10]

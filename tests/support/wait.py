@@ -6,6 +6,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+BUSY = 2
+"""How many times longer things may take, as several tests run at a time, than a test says that they take."""
+
 
 def eventually(
     predicate: Callable[[], T],
@@ -19,6 +22,7 @@ def eventually(
     the last exception, so that the report tells how near it came. `message` may be a function, for a report
     of the state at the end (a log file, a status).
     """
+    timeout *= BUSY
     deadline = time.monotonic() + timeout
     while True:
         failure: Exception | None = None
