@@ -6,6 +6,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SITE   := .venv-site
 
+# Tests start hundreds of processes: each would compile all modules anew where a machine has this set.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test unit lint format bench bench-quick bench-plot hunt soak hunt-short hunt-proof fuzz completions docs site lock clean
 
 help:
