@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from kmirror.errors import SandboxError
 from kmirror.sandbox import VERSIONS, KafkaCluster, Sandbox, kafka_runtime
+from kmirror.sandbox.archive import make_archive
 from support.processes import alive
 from support.wait import eventually
 
@@ -79,7 +80,13 @@ def state_of(pid: int) -> str:
 
 
 def test_same_directory_is_the_same_cluster(tmp_path: Path) -> None:
+    """And its broker starts with the archive of its classes, once there is one."""
+    runtime = kafka_runtime()
+    assert make_archive(runtime)
+    archive = eventually(lambda: runtime.archive, 120, "another process has made it")
     with KafkaCluster("one", tmp_path, kafka_runtime()) as first:
+        if sys.platform == "linux":
+            assert archive.name in Path(f"/proc/{first.pids[0]}/maps").read_text()
         create(first, "orders")
         produce(first, "orders", [b"kept"])
         pids = first.pids

@@ -138,18 +138,22 @@ def test_a_folder_is_formatted_as_another_was(tmp_path: Path) -> None:
     assert metas == [{"version": "1", "cluster.id": "cluster", "node.id": str(node)} for node in range(2)]
 
 
-def test_an_archive_is_of_one_java(tmp_path: Path) -> None:
-    """Another Java, or the same one of another day, does not find it; an unpacked Kafka has none."""
+def test_an_archive_is_of_one_java_and_whole(tmp_path: Path) -> None:
+    """Another Java, or the same one of another day, does not find it, and nobody one that was cut off."""
     javas = [tmp_path / "java-17", tmp_path / "java-25"]
     for number, java in enumerate(javas):
         java.write_text("x" * number)
-    runtimes = [KafkaRuntime("4.3.1", java, "/nowhere/*", tmp_path) for java in javas]
-    places = {runtime.archive for runtime in runtimes}
+    one, other = (KafkaRuntime("4.3.1", java, "/nowhere/*", tmp_path) for java in javas)
+    assert one.archive is RUNTIME.archive is None
+    archive = tmp_path / f"{one.archive_stem}-5.jsa"
+    archive.write_text("12345")
+    assert one.archive == archive
+    assert other.archive is None
+    archive.write_text("123")
+    assert one.archive is None
+    archive.write_text("12345")
     javas[0].write_text("a newer one")
-    places.add(runtimes[0].archive)
-    assert len(places) == 3
-    assert runtimes[0].archive == runtimes[0].archive
-    assert RUNTIME.archive is None
+    assert one.archive is None
 
 
 def test_an_archive_that_can_not_be_made_is_no_error(tmp_path: Path) -> None:

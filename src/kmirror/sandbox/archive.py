@@ -29,18 +29,19 @@ def make_archive(runtime: KafkaRuntime) -> bool:
     Starts a broker for the list of its classes, so it takes some ten CPU-seconds. Call it from a thread that lives so
     long (see leash). What is left of one that was interrupted the next one removes.
     """
-    place = runtime.archive
-    if place is None or place.exists():
+    folder = runtime.cache
+    if folder is None or runtime.archive:
         return True
-    place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(place.parent / ".archiving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".archiving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not place.exists():
-            for left in place.parent.glob(f"{_LEFT}*"):
+        if not runtime.archive:
+            for left in folder.glob(f"{_LEFT}*"):
                 shutil.rmtree(left, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix=_LEFT, dir=place.parent, ignore_cleanup_errors=True) as work:
-                _make(runtime, Path(work), place)
+            with tempfile.TemporaryDirectory(prefix=_LEFT, dir=folder, ignore_cleanup_errors=True) as work:
+                made = _made(runtime, Path(work))
+                made.rename(folder / f"{runtime.archive_stem}-{made.stat().st_size}.jsa")
     except BlockingIOError:
         return True  # somebody makes it now
     except (OSError, SandboxError, subprocess.SubprocessError):
@@ -50,7 +51,7 @@ def make_archive(runtime: KafkaRuntime) -> bool:
     return True
 
 
-def _make(runtime: KafkaRuntime, work: Path, place: Path) -> None:
+def _made(runtime: KafkaRuntime, work: Path) -> Path:
     classes, made = work / "classes", work / "archive"
     options = (*QUICK_START, f"-XX:DumpLoadedClassList={classes}")
     with KafkaCluster("classes", work / "cluster", runtime, java_options=options):
@@ -72,4 +73,4 @@ def _make(runtime: KafkaRuntime, work: Path, place: Path) -> None:
         dump.wait()
     if code != 0:
         raise SandboxError(f"Java made no archive of its classes (exit {code})")
-    made.rename(place)
+    return made

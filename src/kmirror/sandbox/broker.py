@@ -96,7 +96,7 @@ class Broker:
     def _launch(self) -> None:
         command = ["kafka.Kafka", str(self._directory / "server.properties")]
         archive = self._runtime.archive
-        archived = [f"-XX:SharedArchiveFile={archive}"] if archive is not None and archive.exists() else []
+        archived = [f"-XX:SharedArchiveFile={archive}"] if archive else []
         self._process = self._spawn(["-Xmx768m", *archived, *self._java_options], command)
 
     def sees(self) -> frozenset[int]:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,25 @@ class KafkaRuntime:
 
     @property
     def archive(self) -> Path | None:
-        """Where the archive of a broker's classes is, or would be, which this Java has made of these jars."""
+        """The archive of a broker's classes that this Java has made of these jars; None where there is none.
+
+        Its size is in its name: Java crashes by one whose end is missing (a full disk, a lost power supply).
+        """
         if self.cache is None:
             return None
+        for path in self.cache.glob(f"{self.archive_stem}-*.jsa"):
+            with suppress(FileNotFoundError):
+                if path.stem == f"{self.archive_stem}-{path.stat().st_size}":
+                    return path
+        return None
+
+    @property
+    def archive_stem(self) -> str:
+        """What the name of the archive begins with: it is of one Java."""
         java = self.java.resolve()
         stat = java.stat()
-        known = hashlib.sha256(f"{java} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
-        return self.cache / f"broker-{known[:8]}.jsa"
+        known = f"{java} {stat.st_size} {stat.st_mtime_ns}"
+        return f"broker-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
 
 
 def silent(_line: str) -> None:
