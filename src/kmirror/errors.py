@@ -30,6 +30,13 @@ class KmirrorError(Exception):
         self.hint = hint
 
 
+def with_remedy(error: Exception) -> str:
+    """One line for where there is no room for a hint; what grants a missing right is too good to be left out."""
+    if isinstance(error, AuthorizationFailed) and error.hint:
+        return f"{error.message}. {error.hint}"
+    return str(error)
+
+
 class UsageError(KmirrorError):
     exit_code = 2
 

@@ -1,5 +1,6 @@
 """Lines of kafka-acls.sh as an administrator would run them, done by a client."""
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +48,12 @@ def bindings(line: str) -> dict[tuple[str, str], AclBinding]:
         allow = AclPermissionType.ALLOW
         made[known, operation.name] = AclBinding(resource, name, kind, principal, "*", operation, allow)
     return made
+
+
+def suggested(text: str, server: str) -> list[AclBinding]:
+    """What the commands in a text grant, with which kmirror says what is missing at this bootstrap server."""
+    lines = re.findall(r"`(kafka-acls\.sh [^`]*)`", text)
+    return [acl for line in lines if f" {server} " in line for acl in bindings(line).values()]
 
 
 def grant(cluster: KafkaCluster, wanted: Iterable[AclBinding]) -> None:

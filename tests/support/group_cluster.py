@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Collection, Mapping
 
-from kmirror.errors import ClusterError
+from kmirror.errors import AuthorizationFailed, ClusterError, KmirrorError
 from kmirror.model.group_offsets import IN_USE, Committed, LogBounds, PerGroup, Place
+from kmirror.model.rights import Need
 
 
 class GroupCluster:
@@ -36,6 +37,9 @@ class GroupCluster:
         if self.gate:
             self.gate.wait(20)
         return {group: group in self.members for group in self.offsets.keys() | self.members}
+
+    def hidden(self, need: Need) -> KmirrorError | None:
+        return AuthorizationFailed(f"denied {need.name}") if need.name in self.denied else None
 
     def committed(self, groups: Collection[str]) -> PerGroup[dict[Place, Committed]]:
         self.asked += groups

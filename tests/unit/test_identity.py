@@ -9,6 +9,7 @@ import pytest
 from kmirror.engine import identity as module
 from kmirror.engine.identity import LEASE_S, Identity, Superseded
 from kmirror.errors import ClusterError
+from kmirror.model.access import Access
 from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
 
 
@@ -18,6 +19,7 @@ class Coordinator:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 500.0
         self.slow = 0.0
+        self.access = Access("west:9092")
         self.producer_id, self.epoch = 7, -1
         self.unknown = False
         self.fault: ClusterError | None = None

@@ -53,6 +53,7 @@ LINKS = st.builds(
     gap_fill=st.sampled_from(GapFill),
     created_ms=TIMES,
     mirrors=st.lists(MIRRORS, max_size=3).map(lambda found: {m.topic: m for m in found}),
+    guards=st.dictionaries(NAMES, st.lists(TEXT, min_size=1, max_size=2).map(tuple), max_size=2),
 )
 
 
@@ -90,7 +91,7 @@ def valid() -> str:
     mirror = Mirror(
         "t", "t", "sid", "did", 1, MirrorState.ACTIVE, 5, MirrorError("C", "m"), StopRequest(Event.PROMOTE, (1,))
     )
-    return render_links({"l": link("l", mirrors={"t": mirror})}).decode()
+    return render_links({"l": link("l", mirrors={"t": mirror}, guards={"t": ("User:a",)})}).decode()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,8 @@ def valid() -> str:
         ('event = "promote"', 'event = "pause!"'),
         ("targets = [\n    1,\n]", 'targets = ["1"]'),
         ("[links.l.configs]", "[links.l.config]"),
+        ('t = [\n    "User:a",\n]', 't = "User:a"'),
+        ('t = [\n    "User:a",\n]', "t = [5]"),
     ],
 )
 def test_each_damage_is_told_with_the_file(old: str, new: str) -> None:

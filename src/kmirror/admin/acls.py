@@ -18,6 +18,7 @@ from kmirror.admin.failures import error_of
 from kmirror.errors import KmirrorError
 from kmirror.model.acls import Acl
 from kmirror.model.filters import AclFilter
+from kmirror.model.rights import SOURCE, Need
 
 _AT_ONCE: Final = 500
 _RESOURCES: Final = {"CLUSTER": "BROKER"}
@@ -63,7 +64,8 @@ class AclAdmin:
             answers = self._client.describe_acls(request, request_timeout=left_s).result()
             return {_acl(binding) for binding in answers if binding.restype is not ResourceType.UNKNOWN}
 
-        return self._cluster.call("read the ACLs", ask)
+        operation = "DESCRIBE" if self._cluster.side == SOURCE else "ALTER"
+        return self._cluster.call("read the ACLs", ask, Need("CLUSTER", operation))
 
     def _each(self, acls: Collection[Acl], doing: str, made: Any, act: Any) -> dict[Acl, KmirrorError | None]:
         out: dict[Acl, KmirrorError | None] = {}
@@ -78,7 +80,7 @@ class AclAdmin:
                     answer.result()
                     out[acl] = None
                 except KafkaException as failure:
-                    out[acl] = self._cluster.refusal(error_of(failure), f"{doing} ACL {acl}")
+                    out[acl] = self._cluster.refusal(error_of(failure), f"{doing} ACL {acl}", Need("CLUSTER", "ALTER"))
         return out
 
 

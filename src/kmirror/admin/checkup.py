@@ -16,6 +16,8 @@ from kmirror.admin.cluster import Answers, ClusterAdmin
 from kmirror.admin.many_topics import configs_of
 from kmirror.errors import AuthorizationFailed, KmirrorError
 from kmirror.model.each import Each, split
+from kmirror.model.guard import Authorizer
+from kmirror.model.rights import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,18 @@ def cluster_rights(admin: ClusterAdmin) -> frozenset[str] | None:
     return admin.call("read the rights on the cluster", ask)
 
 
+def authorizer_of(admin: ClusterAdmin) -> Authorizer:
+    """What a broker tells of its authorizer. Its values are shown to nobody, as Kafka knows no type of them."""
+    try:
+        configs = admin.broker_configs()
+    except AuthorizationFailed:
+        return Authorizer(None, None)
+    return Authorizer("super.users" in configs, "allow.everyone.if.no.acl.found" in configs)
+
+
 def topic_states(admin: ClusterAdmin, topics: Sequence[str]) -> Each[TopicState]:
     """A topic that does not exist, or may not be described, is an error."""
-    described, errors = split(admin.each(topics, "describe topic", _describe) if topics else {})
+    described, errors = split(admin.each(topics, "describe topic", _describe, "READ") if topics else {})
     configs, unread = split(configs_of(admin, list(described)))
     states: Each[TopicState] = {**errors, **unread}
     for name, entries in configs.items():
@@ -63,7 +74,7 @@ def topic_states(admin: ClusterAdmin, topics: Sequence[str]) -> Each[TopicState]
 
 def topic_rights(admin: ClusterAdmin, topics: Sequence[str]) -> dict[str, frozenset[str] | None]:
     """What may be done with each topic; nothing where it may not be described, None where that is not told."""
-    described, errors = split(admin.each(topics, "describe topic", _describe))
+    described, errors = split(admin.each(topics, "describe topic", _describe, "READ"))
     told: dict[str, frozenset[str] | None] = {t: _names(d.authorized_operations) for t, d in described.items()}
     return told | {t: frozenset() if isinstance(e, AuthorizationFailed) else None for t, e in errors.items()}
 
@@ -84,7 +95,7 @@ def group_rights(admin: ClusterAdmin, group: str) -> frozenset[str] | None:
         return _names(asked[group].result().authorized_operations)
 
     try:
-        return admin.call(f'describe group "{group}"', ask)
+        return admin.call(f'describe group "{group}"', ask, Need("GROUP", "DESCRIBE", group))
     except AuthorizationFailed:
         return frozenset()
     except KmirrorError:

@@ -27,6 +27,7 @@ from kmirror.admin.client_conf import client_conf
 from kmirror.admin.failures import NOT_LET_IN, PASSING, SILENT, error_of, translated
 from kmirror.errors import AuthorizationFailed, KmirrorError, NotFound, NotReached
 from kmirror.model.access import Access
+from kmirror.model.rights import SOURCE, Need
 
 TIMEOUT_S: Final = 10.0
 """Of any call: people wait for the answer, and a cluster that needs longer is in trouble."""
@@ -118,7 +119,7 @@ class ClusterAdmin:
             found = self._client.describe_topics(TopicCollection([topic]), request_timeout=left_s)[topic].result()
             return topic_info(found)
 
-        return self._call(f'describe topic "{topic}"', ask)
+        return self._call(f'describe topic "{topic}"', ask, Need("TOPIC", "READ", topic))
 
     def await_topic(self, topic: str) -> TopicInfo:
         """The topic just created: brokers learn of it one after the other."""
@@ -137,22 +138,26 @@ class ClusterAdmin:
             answers = self._client.describe_configs([resource], request_timeout=left_s)
             return topic_configs(_only(answers).result())
 
-        return self._call(f'read the configs of topic "{topic}"', ask)
+        return self._call(f'read the configs of topic "{topic}"', ask, Need("TOPIC", self.reading_configs, topic))
 
     def default_replication_factor(self) -> int | None:
         """What a topic gets for which none is given; None where this principal may not see it."""
         try:
-            value = self._call("read the configs of a broker", self._broker_config)
+            value = self.broker_configs()["default.replication.factor"]
         except AuthorizationFailed:
             return None
         return int(value) if value else None
 
-    def _broker_config(self, left_s: float) -> str | None:
-        brokers = self._client.list_topics(timeout=left_s).brokers
-        resource = ConfigResource(ResourceType.BROKER, str(min(brokers)))
-        entries = _only(self._client.describe_configs([resource], request_timeout=left_s)).result()
-        value = entries["default.replication.factor"].value
-        return None if value is None else str(value)
+    def broker_configs(self) -> dict[str, str | None]:
+        """Of one broker; None: it is set, and not told. Raises AuthorizationFailed where we may not see them."""
+
+        def ask(left_s: float) -> dict[str, str | None]:
+            brokers = self._client.list_topics(timeout=left_s).brokers
+            resource = ConfigResource(ResourceType.BROKER, str(min(brokers)))
+            entries = _only(self._client.describe_configs([resource], request_timeout=left_s)).result()
+            return {name: None if entry.value is None else str(entry.value) for name, entry in entries.items()}
+
+        return self._call("read the configs of a broker", ask)
 
     def create_topic(
         self, topic: str, partitions: int, replication_factor: int | None, configs: Mapping[str, str]
@@ -163,6 +168,7 @@ class ClusterAdmin:
         self._call(
             f'create topic "{topic}"',
             lambda left_s: _only(self._client.create_topics([new], request_timeout=left_s)).result(),
+            Need("TOPIC", "CREATE", topic),
         )
 
     def delete_topic(self, topic: str) -> None:
@@ -172,6 +178,7 @@ class ClusterAdmin:
             lambda left_s: _only(
                 self._client.delete_topics([topic], operation_timeout=left_s, request_timeout=left_s)
             ).result(),
+            Need("TOPIC", "DELETE", topic),
         )
         deadline = time.monotonic() + self._timeout_s
         while self.find_topic(topic) is not None:
@@ -186,6 +193,7 @@ class ClusterAdmin:
             lambda left_s: _only(
                 self._client.create_partitions([NewPartitions(topic, partitions)], request_timeout=left_s)
             ).result(),
+            Need("TOPIC", "ALTER", topic),
         )
 
     def alter_topic(self, topic: str, configs: Mapping[str, str | None]) -> None:
@@ -196,6 +204,7 @@ class ClusterAdmin:
         self._call(
             f'alter the configs of topic "{topic}"',
             lambda left_s: _only(self._client.incremental_alter_configs([resource], request_timeout=left_s)).result(),
+            Need("TOPIC", "ALTER_CONFIGS", topic),
         )
 
     def stable_ends(self, topic: str, partitions: int) -> tuple[int, ...]:
@@ -220,7 +229,7 @@ class ClusterAdmin:
             for answer in self._client.delete_records(places, request_timeout=left_s).values():
                 answer.result()
 
-        self._call(f'delete the first records of topic "{topic}"', ask)
+        self._call(f'delete the first records of topic "{topic}"', ask, Need("TOPIC", "DELETE", topic))
 
     def _offsets(self, topic: str, partitions: int, spec: OffsetSpec, isolation: IsolationLevel) -> tuple[int, ...]:
         def ask(left_s: float) -> tuple[int, ...]:
@@ -229,15 +238,19 @@ class ClusterAdmin:
             offsets = {place.partition: answer.result().offset for place, answer in answers.items()}
             return tuple(offsets[number] for number in range(partitions))
 
-        return self._call(f'read the offsets of topic "{topic}"', ask)
+        return self._call(f'read the offsets of topic "{topic}"', ask, Need("TOPIC", "READ", topic))
 
     def each(
-        self, topics: Sequence[str], doing: str, ask: Callable[[AdminClient, Sequence[str], float], Answers[T]]
+        self,
+        topics: Sequence[str],
+        doing: str,
+        ask: Callable[[AdminClient, Sequence[str], float], Answers[T]],
+        operation: str,
     ) -> dict[str, T | KmirrorError]:
         """What one request says of each of several topics: a value, or the error of that topic alone. Raises nothing.
 
         `ask` gets the topics and the seconds that are left; it is asked again for those whose leaders move. `doing` is
-        the verb in the words of an error: "describe topic".
+        the verb in the words of an error: "describe topic", `operation` the right on each topic that it takes.
         """
         deadline = time.monotonic() + self._timeout_s
         found: dict[str, T | KmirrorError] = {}
@@ -253,13 +266,18 @@ class ClusterAdmin:
                     if error.code() in PASSING and time.monotonic() + _PAUSE_S < deadline:
                         again.append(topic)
                     else:
-                        found[topic] = self._words(error, f'{doing} "{topic}"')
+                        found[topic] = self._words(error, f'{doing} "{topic}"', Need("TOPIC", operation, topic))
             waiting = again
             if waiting:
                 time.sleep(_PAUSE_S)
         return found
 
-    def _call(self, doing: str, ask: Callable[[float], T]) -> T:
+    @property
+    def reading_configs(self) -> str:
+        """The right of the table by which a link may read the configs of topics of this side."""
+        return "DESCRIBE_CONFIGS" if self._side == SOURCE else "ALTER_CONFIGS"
+
+    def _call(self, doing: str, ask: Callable[[float], T], need: Need | None = None) -> T:
         """`ask` with the seconds that are left, again while leaders move; its errors in kmirror's words."""
         deadline = time.monotonic() + self._timeout_s
         while True:
@@ -268,7 +286,7 @@ class ClusterAdmin:
             except KafkaException as failure:
                 error = error_of(failure)
                 if error.code() not in PASSING or time.monotonic() + _PAUSE_S > deadline:
-                    raise self._words(error, doing) from failure
+                    raise self._words(error, doing, need) from failure
             time.sleep(_PAUSE_S)
 
     # --- for the modules beside this one, that ask the same cluster for other things
@@ -289,18 +307,18 @@ class ClusterAdmin:
     def timeout_s(self) -> float:
         return self._timeout_s
 
-    def call(self, doing: str, ask: Callable[[float], T]) -> T:
+    def call(self, doing: str, ask: Callable[[float], T], need: Need | None = None) -> T:
         """As all methods do it: `ask` with the seconds that are left, its errors in kmirror's words."""
-        return self._call(doing, ask)
+        return self._call(doing, ask, need)
 
-    def refusal(self, error: KafkaError, doing: str) -> KmirrorError:
-        return self._words(error, doing)
+    def refusal(self, error: KafkaError, doing: str, need: Need | None = None) -> KmirrorError:
+        return self._words(error, doing, need)
 
-    def _words(self, error: KafkaError, doing: str) -> KmirrorError:
+    def _words(self, error: KafkaError, doing: str, need: Need | None = None) -> KmirrorError:
         if error.code() in SILENT:
             self._client.poll(0)  # hands out what was noted: librdkafka says "timed out" where it was not let in
             error = self._noted or error
-        return translated(error, doing=doing, side=self._side, bootstrap=self._access.bootstrap)
+        return translated(error, doing=doing, side=self._side, access=self._access, need=need)
 
     def _note(self, error: KafkaError) -> None:
         if error.code() in NOT_LET_IN:

@@ -7,6 +7,8 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException
 
 from kmirror.errors import AuthorizationFailed, ClusterError, Conflict, KmirrorError, NotFound, Unreachable
+from kmirror.model.access import Access
+from kmirror.model.rights import Need, to_grant
 
 SILENT: Final = MappingProxyType(
     {
@@ -90,9 +92,13 @@ def error_of(failure: KafkaException) -> KafkaError:
     return error
 
 
-def translated(error: KafkaError, *, doing: str, side: str, bootstrap: str) -> KmirrorError:
-    """What to tell the user. `doing` is a verb with its object, `side` is "source" or "destination"."""
+def translated(error: KafkaError, *, doing: str, side: str, access: Access, need: Need | None = None) -> KmirrorError:
+    """What to tell the user. `doing` is a verb with its object, `side` is "source" or "destination".
+
+    `need` is the right that it takes.
+    """
     code = error.code()
+    bootstrap = access.bootstrap
     words = _one_line(error.str())
     if code in SILENT:
         return Unreachable(
@@ -109,7 +115,7 @@ def translated(error: KafkaError, *, doing: str, side: str, bootstrap: str) -> K
     if code in _DENIED:
         return AuthorizationFailed(
             f"cannot {doing}: the {side} cluster denies it: {words}",
-            hint="Grant it: `kmirror doctor --rights` prints the command, and docs/security.md has all rights.",
+            hint=to_grant(access, need) if need else "`kmirror doctor --rights` prints what to grant.",
             code="AUTHORIZATION_ERROR",
         )
     if code in _UNKNOWN:

@@ -12,10 +12,12 @@ from kmirror.admin.failures import PASSING
 from kmirror.admin.log_bounds import log_bounds
 from kmirror.errors import AuthorizationFailed, ClusterError, KmirrorError
 from kmirror.model.group_offsets import IN_USE, Committed, LogBounds, PerGroup, Place
+from kmirror.model.rights import ANY, Need, to_grant
 from kmirror.wire.errors import BrokerError
 from kmirror.wire.groups import commit_offsets, committed_offsets
 
 _RETRY_S: Final = 0.2
+_PROBE: Final = "kmirror-probe"
 _QUIET: Final = frozenset({ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD})
 _BUSY: Final = frozenset(
     {
@@ -61,28 +63,47 @@ class GroupAdmin:
 
         return self._cluster.call("list the consumer groups", ask)
 
+    def hidden(self, need: Need) -> KmirrorError | None:
+        """A group that we may not describe is not listed, either: the refusal, if that is so. It need not exist."""
+        name = _PROBE if need.name == ANY else need.name
+
+        def ask(left_s: float) -> None:
+            self._client.describe_consumer_groups([name], request_timeout=left_s)[name].result()
+
+        try:
+            self._cluster.call(f'describe group "{name}"', ask, need)
+        except AuthorizationFailed as e:
+            return e
+        except KmirrorError:
+            return None  # it does not exist, most likely: brokers differ in what they say then
+        return None
+
     def committed(self, groups: Iterable[str]) -> PerGroup[dict[Place, Committed]]:
         """All that these groups have committed; what could be read also of a group that is refused in part."""
-        return self._told(committed_offsets(self._cluster.access, list(groups), self._cluster.timeout_s))
+        return self._told(committed_offsets(self._cluster.access, list(groups), self._cluster.timeout_s), "DESCRIBE")
 
     def commit(self, offsets: Mapping[str, Mapping[Place, Committed]]) -> PerGroup[None]:
         """Commits for groups that have no member; one that has is refused, its code is IN_USE."""
         wanted = {group: found for group, found in offsets.items() if found}
-        return self._told(commit_offsets(self._cluster.access, wanted, self._cluster.timeout_s))
+        return self._told(commit_offsets(self._cluster.access, wanted, self._cluster.timeout_s), "READ")
 
     def log_bounds(self, places: Iterable[Place]) -> dict[Place, LogBounds]:
         return log_bounds(self._cluster, places)
 
-    def _told(self, answers: PerGroup[T]) -> PerGroup[T]:
-        refused = {group: self._refusal(error) for group, error in answers.refused.items()}
+    def _told(self, answers: PerGroup[T], operation: str) -> PerGroup[T]:
+        refused = {group: self._refusal(group, error, operation) for group, error in answers.refused.items()}
         return PerGroup(answers.found, refused)
 
-    def _refusal(self, error: KmirrorError) -> KmirrorError:
+    def _refusal(self, group: str, error: KmirrorError, operation: str) -> KmirrorError:
         code = getattr(error, "code", "INTERNAL_ERROR")
         if isinstance(error, BrokerError) and error.kafka_code in _BUSY:
             code = IN_USE
-        kind = AuthorizationFailed if code == "AUTHORIZATION_ERROR" else ClusterError
-        return kind(f"the {self._cluster.side} cluster did not {error.message}", hint=error.hint, code=code)
+        said = f"the {self._cluster.side} cluster did not {error.message}"
+        if code != "AUTHORIZATION_ERROR":
+            return ClusterError(said, hint=error.hint, code=code)
+        of_topic = isinstance(error, BrokerError) and error.kafka_code == KafkaError.TOPIC_AUTHORIZATION_FAILED
+        need = Need("TOPIC", "READ", ANY) if of_topic else Need("GROUP", operation, group)
+        return AuthorizationFailed(said, hint=to_grant(self._cluster.access, need), code=code)
 
 
 def _has_members(group: ConsumerGroupListing) -> bool:

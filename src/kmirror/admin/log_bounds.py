@@ -9,6 +9,7 @@ from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # it
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.failures import error_of
 from kmirror.model.group_offsets import LogBounds, Place
+from kmirror.model.rights import ANY, Need
 
 _NONE_SUCH: Final = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001
@@ -40,4 +41,4 @@ def _edges(cluster: ClusterAdmin, wanted: list[TopicPartition], spec: OffsetSpec
                     raise
         return out
 
-    return cluster.call("read where logs start and end", ask)
+    return cluster.call("read where logs start and end", ask, Need("TOPIC", "READ", ANY))

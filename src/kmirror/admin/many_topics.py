@@ -54,7 +54,7 @@ def find_topics(admin: ClusterAdmin, topics: Sequence[str]) -> Each[TopicInfo]:
         found = client.describe_topics(TopicCollection(list(names)), request_timeout=left_s)
         return {name: _then(future.result, topic_info) for name, future in found.items()}
 
-    return _in_parts(admin, topics, "describe topic", ask)
+    return _in_parts(admin, topics, "describe topic", ask, "READ")
 
 
 def configs_of(admin: ClusterAdmin, topics: Sequence[str]) -> Each[dict[str, TopicConfig]]:
@@ -65,7 +65,7 @@ def configs_of(admin: ClusterAdmin, topics: Sequence[str]) -> Each[dict[str, Top
         found = client.describe_configs(resources, request_timeout=left_s)
         return {resource.name: _then(future.result, topic_configs) for resource, future in found.items()}
 
-    return _in_parts(admin, topics, "read the configs of topic", ask)
+    return _in_parts(admin, topics, "read the configs of topic", ask, admin.reading_configs)
 
 
 def stable_ends_of(admin: ClusterAdmin, partitions: Mapping[str, int]) -> Each[Offsets]:
@@ -97,7 +97,7 @@ def create_topics(admin: ClusterAdmin, plans: Sequence[TopicPlan], *, dry_run: b
 
     answers: Each[None] = {}
     for names in _portions(by_name, lambda name: by_name[name].partitions + len(by_name[name].configs) + 1):
-        answers |= admin.each(names, "create topic", ask)
+        answers |= admin.each(names, "create topic", ask, "CREATE")
     return answers
 
 
@@ -111,7 +111,7 @@ def alter_topics(admin: ClusterAdmin, configs: Mapping[str, Mapping[str, str | N
 
     answers: Each[None] = {name: None for name, changes in configs.items() if not changes}
     for names in _portions([name for name in configs if configs[name]], lambda name: len(configs[name])):
-        answers |= admin.each(names, "alter the configs of topic", ask)
+        answers |= admin.each(names, "alter the configs of topic", ask, "ALTER_CONFIGS")
     return answers
 
 
@@ -126,7 +126,7 @@ def delete_records_of(admin: ClusterAdmin, before: Mapping[str, Mapping[int, int
             by_topic[place.topic].append(future.result)
         return {name: _all_done(futures) for name, futures in by_topic.items()}
 
-    return _in_parts(admin, list(before), "delete the first records of topic", ask)
+    return _in_parts(admin, list(before), "delete the first records of topic", ask, "DELETE")
 
 
 def _offsets(
@@ -142,7 +142,7 @@ def _offsets(
 
     answers: Each[Offsets] = {}
     for names in _portions(partitions, lambda name: partitions[name]):
-        answers |= admin.each(names, "read the offsets of topic", ask)
+        answers |= admin.each(names, "read the offsets of topic", ask, "READ")
     return answers
 
 
@@ -156,10 +156,11 @@ def _in_parts(
     topics: Sequence[str],
     doing: str,
     ask: Callable[[AdminClient, Sequence[str], float], Answers[T]],
+    operation: str,
 ) -> Each[T]:
     answers: Each[T] = {}
     for names in _portions(dict.fromkeys(topics), lambda _: _WRITE_RECORDS // _READ):
-        answers |= admin.each(names, doing, ask)
+        answers |= admin.each(names, doing, ask, operation)
     return answers
 
 

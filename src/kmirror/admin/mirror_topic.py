@@ -18,7 +18,7 @@ from kmirror.admin.many_topics import (
     log_ends_of,
 )
 from kmirror.admin.mirror_configs import MirrorConfigs, still_different
-from kmirror.errors import ClusterError, KmirrorError, NotFound, UsageError
+from kmirror.errors import AuthorizationFailed, ClusterError, KmirrorError, NotFound, UsageError
 from kmirror.model.access import Access
 from kmirror.model.each import Each, split
 from kmirror.model.topic_configs import ALWAYS, OPTIONAL
@@ -131,9 +131,10 @@ def _level_configs(admin: ClusterAdmin, wanted: Mapping[str, NewMirrorTopic]) ->
 
 
 def _left_behind(topic: str, fault: KmirrorError) -> KmirrorError:
+    again = f'Delete topic "{topic}" at the destination before you try again.'
     return ClusterError(
         f'topic "{topic}" was created, but is not yet a mirror: {fault.message}',
-        hint=f'Delete topic "{topic}" at the destination before you try again.',
+        hint=f"{fault.hint}\n{again}" if isinstance(fault, AuthorizationFailed) and fault.hint else again,
     )
 
 

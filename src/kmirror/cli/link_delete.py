@@ -6,7 +6,7 @@ import typer
 
 from kmirror.cli.confirm import confirmed
 from kmirror.cli.options import OutputOpt, complete_links
-from kmirror.cli.output import Format, print_document, say
+from kmirror.cli.output import Format, note, print_document, say
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,8 @@ def delete(
 ) -> None:
     """Delete links: stop their runners and forget them and their mirrors. The topics stay as they are.
 
-    Refused while mirror topics are neither STOPPED nor FAILED, unless forced.
+    Refused while mirror topics are neither STOPPED nor FAILED, unless forced. The ACLs of guarded mirrors
+    are taken away.
     """
     from kmirror.ops.link_delete import check_deletable, delete_links
     from kmirror.state.paths import home
@@ -35,7 +36,8 @@ def delete(
     quoted = " and ".join(f'"{name}"' for name in names)
     if not force and not confirmed(f"Are you sure you want to delete {noun} {quoted}?", "deleting a link"):
         return
-    delete_links(home(), names, force=force)
+    for warning in delete_links(home(), names, force=force):
+        note(f"Warning: {warning}")
     if output is Format.HUMAN:
         say(f"Deleted {noun} {quoted}.")
     else:

@@ -82,6 +82,21 @@ def create(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Run the link here, with a live view, until Ctrl-C.")
     ] = False,
+    guard: Annotated[
+        bool,
+        typer.Option(
+            "--guard",
+            help="Deny it to all others that an ACL lets write to the mirrors now, until they are topics of their own.",
+        ),
+    ] = False,
+    guard_except: Annotated[
+        list[str],
+        typer.Option(
+            "--guard-except",
+            metavar="PRINCIPAL",
+            help="Not denied: kmirror's own name at the destination, where it logs in by a certificate or a token.",
+        ),
+    ] = [],  # noqa: B006 - Typer copies it
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask both clusters whether it can be done, but change nothing.")
     ] = False,
@@ -91,6 +106,8 @@ def create(
 
     They get the partitions and configs of the source topics. A topic that exists cannot become a mirror. Of several,
     one that fails never stops the others.
+
+    With --guard others can't write to them: promote and failover take away exactly the ACLs that it adds.
     """
     from kmirror.ops.config_text import parse_config
     from kmirror.ops.mirror_create import create_mirrors
@@ -98,6 +115,7 @@ def create(
 
     if foreground and dry_run:
         raise UsageError("`--foreground` runs the link, `--dry-run` changes nothing", hint="Leave one of them out.")
+    _check_spared(guard_except, guard=guard)
     chosen = _chosen(topics, link, all_matching, source_topic)
     if not chosen:
         if output is not Format.HUMAN:
@@ -112,6 +130,8 @@ def create(
         start=not no_start,
         foreground=foreground,
         dry_run=dry_run,
+        guard=guard,
+        spared=guard_except,
     )
     one = len(topics) == 1
     if not one:
@@ -121,12 +141,40 @@ def create(
     good = [outcome for outcome in made.outcomes if outcome.error is None]
     if dry_run and not one:
         note(f"Dry run: nothing was changed; {len(good)} of {len(made.outcomes)} mirrors can be created.")
+    if output is Format.HUMAN:
+        _tell_guards(good)
     if foreground and good:
         _end(made.outcomes, loud=False)
         raise typer.Exit(_run_here(link, next(iter(chosen)) if one else None))
     _end(made.outcomes, loud=True)
     if made.fault:
         raise made.fault
+
+
+def _check_spared(principals: Sequence[str], *, guard: bool) -> None:
+    if principals and not guard:
+        raise UsageError("`--guard-except` is for `--guard`", hint="Give both, or none.")
+    for principal in principals:
+        kind, colon, name = principal.partition(":")
+        if not (kind and colon and name and principal.isprintable()):
+            raise UsageError(
+                f'principal "{principal}" is not TYPE:NAME',
+                hint="Write it as ACLs have it: `--guard-except User:NAME`.",
+            )
+
+
+def _tell_guards(outcomes: Sequence["MirrorOutcome"]) -> None:
+    """Who is denied it, and who can write all the same: once for all topics of which it is the same."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for outcome in outcomes:
+        if outcome.guard:
+            denied = ", ".join(outcome.guard.denied) or "nobody, as no ACL lets others write"
+            told.setdefault((denied, "; ".join(outcome.guard.open_to)), []).append(outcome.topic)
+    for (denied, open_to), topics in told.items():
+        where = f'"{topics[0]}"' if len(topics) == 1 else f"{len(topics)} topics"
+        note(f"Guard of {where}: DENY WRITE for {denied}.")
+        if open_to:
+            note(f"Warning: who can write there all the same: {open_to}.")
 
 
 def _chosen(topics: Sequence[str], link: str, pattern: str | None, source_topic: str | None) -> dict[str, str | None]:
@@ -161,6 +209,8 @@ def _row(link: str, made: "MirrorsCreated", outcome: "MirrorOutcome") -> dict[st
         "num_partition": mirror.partitions if mirror else UNKNOWN,
         "mirror_status": str(mirror.state) if mirror and mirror.destination_topic_id else "",
         "runner_pid": made.runner.pid if made.runner else None,
+        "guard_denied": list(outcome.guard.denied) if outcome.guard else [],
+        "guard_open_to": list(outcome.guard.open_to) if outcome.guard else [],
         "error_message": error.message if error else "",
         "error_code": error_code(error) if error else "",
     }

@@ -133,6 +133,8 @@ def _faults(rows: Sequence[Row]) -> Iterable[str]:
         told = row["partition_error_message"]
         if told and told != said:
             yield f"partition {row['partition']}: {row['partition_state']}: {told}"
+    if rows[0]["guard"]:
+        yield f"\nGuard: DENY WRITE for {', '.join(rows[0]['guard'])}."
     if rows[0]["throttled"]:
         yield f"\nThe link is throttled by {throttles(rows[0]['throttled'])}."
     lost = sum(row["lost_offsets"] for row in rows)

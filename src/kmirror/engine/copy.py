@@ -13,6 +13,7 @@ from kmirror.engine.lag import SourceEnds, age_ms
 from kmirror.engine.nearby import Nearby
 from kmirror.engine.steps import Append, Fill, Gap, Stop
 from kmirror.engine.window import FAR_BATCH_BYTES
+from kmirror.errors import with_remedy
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.status import PartitionState, PartitionStatus, Trouble
@@ -265,7 +266,9 @@ class PartitionCopy:
         """Remembers the cause, and since when there is one."""
         self.counters.retries["source" if at_source else "destination"] += 1
         before = self.source_trouble if at_source else self.destination_trouble
-        trouble = Trouble(str(error), before.since_ms if before else now_ms(), getattr(error, "code", "UNKNOWN"))
+        trouble = Trouble(
+            with_remedy(error), before.since_ms if before else now_ms(), getattr(error, "code", "UNKNOWN")
+        )
         if at_source:
             self.source_trouble = trouble
         else:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, refused_gap
+from kmirror.engine.denied import explained
 from kmirror.engine.destination import DestinationProducer
 from kmirror.engine.gap_filler import GapFiller
 from kmirror.engine.identity import Superseded
@@ -25,6 +26,7 @@ from kmirror.errors import ClusterError, KmirrorError
 from kmirror.log import events
 from kmirror.model.link import GapFill
 from kmirror.model.mirror import MirrorError
+from kmirror.model.rights import Need, grant_line
 from kmirror.model.settings import LinkSettings
 
 log = events(__name__)
@@ -178,7 +180,8 @@ class Flow:
     def _on_refused(self, copy: PartitionCopy) -> None:
         """No markers here: empty transactions then, unless the link is told to take markers alone."""
         if self._settings.gap_fill_mode == GapFill.MARKERS:
-            self._on_end(copy, refused_gap(copy))
+            line = grant_line(self._sides.destination.access, Need("CLUSTER", "ALTER"))
+            self._on_end(copy, refused_gap(copy, grant=f"ALTER on the cluster: `{line}`"))
             return
         if self._gap_fill is not GapFill.TRANSACTIONS:
             log.warning("the destination takes no markers: offsets without a record are filled by empty transactions")
@@ -228,7 +231,10 @@ class Flow:
                 self._engine.fail(mirror, e.error)
             except ClusterError as e:
                 at_source = isinstance(e, SourceTrouble)
-                copy.in_trouble(e, at_source=at_source)
+                topic = copy.source_topic if at_source else copy.topic
+                copy.in_trouble(
+                    self._explained(e, Need("TOPIC", "READ", topic), at_source=at_source), at_source=at_source
+                )
                 if at_source:
                     copy.destination_trouble = None  # it has answered: what is shown is what is missing now
                 self._engine.source_stale()
@@ -250,10 +256,14 @@ class Flow:
 
     def _on_broken(self, copy: PartitionCopy, error: ClusterError) -> None:
         """What was sent is refused or in doubt: once all answers are in, the partition is opened again."""
-        copy.in_trouble(error, at_source=False)
+        copy.in_trouble(self._explained(error, Need("TOPIC", "WRITE", copy.topic)), at_source=False)
         copy.closed()
         self._engine.destination_stale()
         self._on_drained(copy)
+
+    def _explained(self, error: ClusterError, need: Need, *, at_source: bool = False) -> ClusterError:
+        cluster = self._sides.source if at_source else self._sides.destination
+        return explained(error, cluster.access, self._identity.transactional_id, need=need)
 
     def _on_drained(self, copy: PartitionCopy) -> None:
         mirror = self._engine.mirrors.get(copy.topic)

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Final
 
+from kmirror.engine.denied import explained
 from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.wire import rpc
@@ -41,7 +42,7 @@ def clock_s() -> float:
 class Identity:
     def __init__(self, destination: Cluster, transactional_id: str) -> None:
         self._destination = destination
-        self._transactional_id = transactional_id
+        self.transactional_id = transactional_id
         self._one_at_a_time = asyncio.Lock()  # a renewal of our own must not look like another run
         self._coordinator: Connection | None = None
         self.producer_id: int | None = None
@@ -62,10 +63,10 @@ class Identity:
             connection = await self._connection()
             try:
                 first = self.run_token is None and await self._nobody_ran(connection)
-                producer_id, new = await rpc.init_producer_id(connection, self._transactional_id)
-            except ClusterError:
+                producer_id, new = await rpc.init_producer_id(connection, self.transactional_id)
+            except ClusterError as e:
                 connection.close()  # the coordinator may have moved
-                raise
+                raise self._explained(e) from e
             changed = self.producer_id is not None and self.producer_id != producer_id
             first = first and new == 0  # of two first runs at once the later one has to wait
             if not first:
@@ -82,7 +83,7 @@ class Identity:
         An epoch of 0 alone does not say that: it comes again, with another producer id, when epochs run out.
         """
         try:
-            await rpc.transaction_state(connection, self._transactional_id)
+            await rpc.transaction_state(connection, self.transactional_id)
         except BrokerError as e:
             if e.kafka_code == TRANSACTIONAL_ID_NOT_FOUND:
                 return True
@@ -96,19 +97,25 @@ class Identity:
             await connection.unthrottled()
             asked = clock_s()
             try:
-                found = await rpc.transaction_state(connection, self._transactional_id)
-            except ClusterError:
+                found = await rpc.transaction_state(connection, self.transactional_id)
+            except ClusterError as e:
                 connection.close()  # the coordinator may have moved
-                raise
+                raise self._explained(e) from e
             if found != (self.producer_id, self.run_token):
                 raise Superseded(
                     f"another runner took this link over: its run token is {found[1]}, ours {self.run_token}"
                 )
             return asked + LEASE_S
 
+    def _explained(self, error: ClusterError) -> ClusterError:
+        return explained(error, self._destination.access, self.transactional_id)
+
     async def _connection(self) -> Connection:
         if self._coordinator is None or not self._coordinator.alive:
-            self._coordinator = await self._destination.coordinator(self._transactional_id)
+            try:
+                self._coordinator = await self._destination.coordinator(self.transactional_id)
+            except BrokerError as e:
+                raise self._explained(e) from e
         return self._coordinator
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from kmirror.engine.recorder import Recorder
 from kmirror.engine.tenure import Tenure
 from kmirror.engine.throttling import ThrottleShares
 from kmirror.engine.transactions import Transactions
-from kmirror.errors import ClusterError, KmirrorError
+from kmirror.errors import ClusterError, KmirrorError, with_remedy
 from kmirror.log import events
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, MirrorError
@@ -306,7 +306,7 @@ class LinkEngine:
                 await act()
             except KmirrorError as e:
                 since = mirror.trouble.since_ms if mirror.trouble else now_ms()
-                mirror.trouble = Trouble(e.message, since, getattr(e, "code", "INTERNAL_ERROR"))
+                mirror.trouble = Trouble(with_remedy(e), since, getattr(e, "code", "INTERNAL_ERROR"))
                 log.warning("not done yet", topic=mirror.mirror.topic, error=e.message)
                 await asyncio.sleep(backoff.next())
             else:

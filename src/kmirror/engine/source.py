@@ -10,6 +10,7 @@ from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.coalesce import SMALL_BYTES
 from kmirror.engine.copy import PartitionCopy, now_ms
+from kmirror.engine.denied import explained
 from kmirror.engine.opening import fetch_version
 from kmirror.engine.reencode import reencode
 from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
@@ -19,6 +20,7 @@ from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
+from kmirror.model.rights import Need
 from kmirror.model.settings import LinkSettings
 from kmirror.wire import batch as wire
 from kmirror.wire import fetch as wire_fetch
@@ -276,7 +278,8 @@ class SourceFetcher:
             message = f"the source's broker finds its own log damaged at offset {copy.position}"
             self._on_end(copy, MirrorError(Failure.CORRUPT_BATCH, message, offset=copy.position))
         elif is_retriable(code) or is_authorization(code):
-            copy.in_trouble(error, at_source=True)
+            need = Need("TOPIC", "READ", copy.source_topic)
+            copy.in_trouble(explained(error, self._cluster.access, need=need), at_source=True)
             copy.retry_fetch_at = time.monotonic() + _RETRY_S
             self._on_stale()
         else:

@@ -14,7 +14,7 @@ from typing import Final
 from kmirror.engine.backoff import Backoff, wait_for_event
 from kmirror.engine.copy import now_ms
 from kmirror.engine.identity import RENEW_S, Identity, Superseded
-from kmirror.errors import ClusterError
+from kmirror.errors import ClusterError, with_remedy
 from kmirror.log import events
 from kmirror.model.status import Trouble
 
@@ -78,4 +78,4 @@ class Tenure:
 
     def _in_trouble(self, error: ClusterError) -> None:
         since = self.trouble.since_ms if self.trouble else now_ms()
-        self.trouble = Trouble(f"destination cluster: {error.message}", since, error.code)
+        self.trouble = Trouble(f"destination cluster: {with_remedy(error)}", since, error.code)

@@ -54,6 +54,8 @@ class Link:
     created_ms: int
     mirrors: Mapping[str, Mirror] = field(default_factory=dict)
     """By the name of the mirror topic."""
+    guards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By topic the principals for whom kmirror has added, or is about to add, a DENY WRITE: those are to go again."""
 
     @property
     def source_bootstrap(self) -> str:

@@ -10,6 +10,7 @@ from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError, Conflict, UsageError
 from kmirror.model.access import access_of
 from kmirror.model.link import DESTINATION_PREFIX, GapFill, Link, name_fault, transactional_id
+from kmirror.model.rights import Need, grant_line
 from kmirror.model.setting import SettingError
 from kmirror.model.settings import IGNORED, check_together, kept, literal_secrets, settings_from
 from kmirror.ops.clock import now_ms
@@ -217,9 +218,7 @@ def _grants(configs: Mapping[str, str], name: str) -> str:
 
 
 def _grant(way: GapFill, configs: Mapping[str, str], name: str) -> str:
-    """The command that grants what `way` needs (kafka-acls, of Kafka itself)."""
-    operation = "--operation Alter --cluster"
-    if way is GapFill.TRANSACTIONS:
-        operation = f"--operation Write --transactional-id kmirror.{name}. --resource-pattern-type prefixed"
-    server = configs[_DESTINATION_KEY]
-    return f"kafka-acls.sh --bootstrap-server {server} --add --allow-principal User:NAME {operation}"
+    """The command that grants what `way` needs."""
+    transactions = Need("TRANSACTIONAL_ID", "WRITE", f"kmirror.{name}.")
+    need = transactions if way is GapFill.TRANSACTIONS else Need("CLUSTER", "ALTER")
+    return grant_line(access_of(configs, DESTINATION_PREFIX), need)

@@ -3,12 +3,16 @@
 import shutil
 from collections.abc import Mapping, Sequence
 
-from kmirror.errors import Conflict, StateError
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.errors import ClusterError, Conflict, KmirrorError, StateError, Unreachable
 from kmirror.model.link import Link, name_fault
+from kmirror.model.rights import removal_line
 from kmirror.model.states import MirrorState
 from kmirror.process.detached import stop_runner
 from kmirror.state.links import LinkStore, link_not_found
 from kmirror.state.paths import Home
+from kmirror.tasks.guarding import lift_guards
+from kmirror.wire.reach import check_reachable
 
 _OVER = frozenset({MirrorState.STOPPED, MirrorState.FAILED})
 
@@ -18,9 +22,17 @@ def check_deletable(home: Home, names: Sequence[str], *, force: bool) -> None:
     _check(LinkStore(home).all(), names, force=force)
 
 
-def delete_links(home: Home, names: Sequence[str], *, force: bool) -> None:
-    """Ends their runners, forgets the links, then their runtime files. Raises as check_deletable, and StateError."""
+def delete_links(home: Home, names: Sequence[str], *, force: bool) -> list[str]:
+    """Ends their runners and their guards, forgets the links, then their runtime files.
+
+    Raises as check_deletable, StateError, and ClusterError where a guard can't be ended; forced, these are returned
+    as sentences.
+    """
     check_deletable(home, names, force=force)
+    store = LinkStore(home)
+    warnings = []
+    for name in names:
+        warnings += _unguard(store, name, force=force)
     for name in names:
         stop_runner(home, name)
 
@@ -29,9 +41,35 @@ def delete_links(home: Home, names: Sequence[str], *, force: bool) -> None:
         for name in names:
             del links[name]
 
-    LinkStore(home).change(forget)
+    store.change(forget)
     for name in names:
         _remove_runtime(home, name)
+    return warnings
+
+
+def _unguard(store: LinkStore, name: str, *, force: bool) -> list[str]:
+    """What is not forgotten can still be taken away: so a link whose guards hold is kept, unless forced."""
+    link = store.get(name)
+    if not link.guards:
+        return []
+    try:
+        check_reachable(link.destination, "destination")
+        refused: dict[str, KmirrorError] = lift_guards(
+            store, link.name, ClusterAdmin(link.destination, "destination"), link.guards
+        )
+    except Unreachable as e:
+        refused = dict.fromkeys(link.guards, e)
+    if not refused:
+        return []
+    first = next(iter(refused.values()))
+    lines = [removal_line(link.destination, topic, link.guards[topic]) for topic in sorted(refused)]
+    if not force:
+        by_hand = "Or add `--force`, and delete these ACLs yourself:"
+        raise ClusterError(
+            f'cluster link "{name}" is not deleted, as its guards can\'t be taken away: {first.message}',
+            hint="\n".join([*([first.hint] if first.hint else []), by_hand, *lines]),
+        )
+    return [f"{first.message}; delete these ACLs yourself: {'; '.join(lines)}"]
 
 
 def _check(links: Mapping[str, Link], names: Sequence[str], *, force: bool) -> None:

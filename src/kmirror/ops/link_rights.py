@@ -7,8 +7,18 @@ from kmirror.admin.checkup import cluster_rights, group_rights, topic_rights
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.model.access import Access, access_of
 from kmirror.model.link import DESTINATION_PREFIX, GapFill, Link
-from kmirror.model.rights import ANY, DESTINATION, SOURCE, Granting, Right, grant_commands, needed_rights
-from kmirror.model.secrets import has_reference
+from kmirror.model.rights import (
+    ANY,
+    DESTINATION,
+    GUARD,
+    SOURCE,
+    Need,
+    Right,
+    grant_commands,
+    grant_line,
+    granting_of,
+    needed_rights,
+)
 from kmirror.model.states import MirrorState
 from kmirror.ops.link_create import link_configs
 from kmirror.state.links import LinkStore
@@ -49,8 +59,15 @@ def printed_acls(
     lines = []
     for side in (SOURCE, DESTINATION):
         rights = [right for right in needed_rights(configs, gap_fill) if right.side == side]
+        access = access_of(configs, "" if side == SOURCE else DESTINATION_PREFIX)
         lines.append(f"# at the {side}")
-        lines += grant_commands(rights, _granting(configs, side, {"TRANSACTIONAL_ID": [f"kmirror.{name}."]}))
+        lines += grant_commands(rights, granting_of(access, {"TRANSACTIONAL_ID": [f"kmirror.{name}."]}))
+    more = [
+        right for right in needed_rights(configs, gap_fill, guard=True) if right not in rights and right.when == GUARD
+    ]
+    if more:
+        lines.append(f"# at the {side}, for `{GUARD}`")
+        lines += grant_commands(more, granting_of(access, {}))
     return lines
 
 
@@ -60,16 +77,10 @@ def look_at_rights(home: Home, name: str) -> list[RightRow]:
     rows: list[RightRow] = []
     for side, access in ((SOURCE, link.source), (DESTINATION, link.destination)):
         check_reachable(access, side)
-        wanted = [right for right in needed_rights(link.configs, link.gap_fill) if right.side == side]
+        rights = needed_rights(link.configs, link.gap_fill, guard=bool(link.guards))
+        wanted = [right for right in rights if right.side == side]
         rows += _Looked(link, side, access).rows(wanted)
     return rows
-
-
-def _granting(configs: Mapping[str, str], side: str, names: Mapping[str, Sequence[str]]) -> Granting:
-    prefix = "" if side == SOURCE else DESTINATION_PREFIX
-    user = configs.get(f"{prefix}sasl.username", "")
-    principal = f"User:{user}" if user and not has_reference(user) else "User:NAME"
-    return Granting(principal, access_of(configs, prefix).bootstrap, names)
 
 
 class _Looked:
@@ -88,8 +99,7 @@ class _Looked:
                 yield self._row(right, name, _state(right, operations))
 
     def _row(self, right: Right, name: str, state: str) -> RightRow:
-        granting = _granting(self._link.configs, self._side, {right.resource: [name]})
-        (grant,) = grant_commands([right], granting) if state == MISSING else ("",)
+        grant = grant_line(self._access, Need(right.resource, right.operation, name)) if state == MISSING else ""
         shown = "" if right.resource == "CLUSTER" else name
         return RightRow(
             self._link.name,

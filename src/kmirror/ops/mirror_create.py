@@ -3,8 +3,9 @@
 Many are made with few requests; one that fails never stops the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -12,6 +13,7 @@ from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.many_topics import create_topics
 from kmirror.errors import KmirrorError, LinkBusy, UsageError
 from kmirror.model.each import split
+from kmirror.model.guard import Guard
 from kmirror.model.link import Link, name_fault
 from kmirror.model.mirror import Mirror
 from kmirror.model.naming import NamingError, source_of
@@ -20,6 +22,7 @@ from kmirror.process.detached import running, start_runner
 from kmirror.state.links import LinkStore
 from kmirror.state.lock import Runner
 from kmirror.state.paths import Home
+from kmirror.tasks.guarding import Guarding, take_back
 from kmirror.tasks.mirror_making import check_record, make_mirrors
 from kmirror.tasks.mirror_plan import MirrorPlan, plan_mirrors
 from kmirror.wire.reach import check_reachable
@@ -37,6 +40,7 @@ class MirrorOutcome:
     source_topic: str
     mirror: Mirror | None = None
     error: KmirrorError | None = None
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,17 @@ def create_mirrors(
     start: bool = True,
     foreground: bool = False,
     dry_run: bool = False,
+    guard: bool = False,
+    spared: Collection[str] = (),
 ) -> MirrorsCreated:
     """Raises UsageError, NotFound, Unreachable for what is wrong with all; what is wrong with one is in its outcome.
 
     `topics` has for each mirror the name of its source topic, None: the usual one. `configs` are of the mirror topics.
     `foreground`: the caller is going to run the link itself, so no other process may. `dry_run` asks both clusters, and
-    changes nothing.
+    changes nothing. `guard`: who an ACL lets write to them now is denied it, but for the principals `spared`.
     """
-    found = LinkStore(home).get(link)
+    store = LinkStore(home)
+    found = store.get(link)
     sources, outcomes = _named(found, topics)
     if foreground and (busy := running(home, link)):
         raise LinkBusy(
@@ -73,15 +80,17 @@ def create_mirrors(
             hint=f"Stop it with `kmirror link stop {link}`, or leave `--foreground` out.",
         )
     left = list(sources)
-    clusters = _reached(found) if left else None
+    if not left:
+        return MirrorsCreated(tuple(outcomes[topic] for topic in topics))
+    clusters = _reached(found)
+    maker = _Maker(store, found, clusters[1], Guarding(clusters[1], spared) if guard else None)
     for begin in range(0, len(left), _AT_ONCE):
-        assert clusters
         part = {topic: sources[topic] for topic in left[begin : begin + _AT_ONCE]}
         plans, refused = split(
             plan_mirrors(found, *clusters, part, replication_factor=replication_factor, chosen=configs)
         )
         outcomes |= {topic: MirrorOutcome(topic, part[topic], error=e) for topic, e in refused.items()}
-        outcomes |= _tried(clusters[1], plans) if dry_run else _made(home, found, clusters[1], plans)
+        outcomes |= maker.tried(plans) if dry_run else maker.made(plans)
     in_order = tuple(outcomes[topic] for topic in topics)
     if dry_run or foreground or all(outcome.error for outcome in in_order):
         return MirrorsCreated(in_order)
@@ -127,24 +136,53 @@ def _reached(link: Link) -> tuple[ClusterAdmin, ClusterAdmin]:
     return ClusterAdmin(link.source, "source"), ClusterAdmin(link.destination, "destination")
 
 
-def _tried(destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]) -> dict[str, MirrorOutcome]:
-    answers = create_topics(destination, [plan.new_topic.to_create for plan in plans.values()], dry_run=True)
-    return {
-        topic: MirrorOutcome(topic, plan.mirror.source_topic, error=answers[topic])
-        if answers[topic]
-        else MirrorOutcome(topic, plan.mirror.source_topic, plan.mirror)
-        for topic, plan in plans.items()
-    }
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes the planned mirrors of a link, guarded where there is a `guarding`."""
 
+    store: LinkStore
+    link: Link
+    destination: ClusterAdmin
+    guarding: Guarding | None
 
-def _made(
-    home: Home, link: Link, destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]
-) -> dict[str, MirrorOutcome]:
-    made, failed = split(make_mirrors(LinkStore(home), link, destination, plans))
-    return {
-        topic: MirrorOutcome(topic, plan.mirror.source_topic, made.get(topic), failed.get(topic))
-        for topic, plan in plans.items()
-    }
+    def tried(self, plans: Mapping[str, MirrorPlan]) -> dict[str, MirrorOutcome]:
+        answers = create_topics(self.destination, [plan.new_topic.to_create for plan in plans.values()], dry_run=True)
+        return {
+            topic: MirrorOutcome(topic, plan.mirror.source_topic, error=answers[topic])
+            if answers[topic]
+            else MirrorOutcome(topic, plan.mirror.source_topic, plan.mirror, guard=self._guard(topic))
+            for topic, plan in plans.items()
+        }
+
+    def _guard(self, topic: str) -> Guard | None:
+        return self.guarding.of(topic) if self.guarding else None
+
+    def made(self, plans: Mapping[str, MirrorPlan]) -> dict[str, MirrorOutcome]:
+        if self.guarding is None:
+            made, failed = split(make_mirrors(self.store, self.link, self.destination, plans))
+            return self._outcomes(plans, made, failed, {})
+        guards, unguarded = split(self.guarding.put_up(self.store, self.link.name, plans))
+        wanted = {topic: plan for topic, plan in plans.items() if topic in guards}
+        check = partial(self.guarding.check, guards)
+        try:
+            made, failed = split(make_mirrors(self.store, self.link, self.destination, wanted, check))
+        except BaseException:  # interrupted: nobody shall be denied what there is no mirror for
+            take_back(self.store, self.link.name, self.destination, guards)
+            raise
+        still = take_back(self.store, self.link.name, self.destination, failed)
+        return self._outcomes(plans, made, {**failed, **unguarded, **still}, guards)
+
+    @staticmethod
+    def _outcomes(
+        plans: Mapping[str, MirrorPlan],
+        made: Mapping[str, Mirror],
+        failed: Mapping[str, KmirrorError],
+        guards: Mapping[str, Guard],
+    ) -> dict[str, MirrorOutcome]:
+        return {
+            topic: MirrorOutcome(topic, plan.mirror.source_topic, made.get(topic), failed.get(topic), guards.get(topic))
+            for topic, plan in plans.items()
+        }
 
 
 def _set_going(home: Home, link: str, outcomes: tuple[MirrorOutcome, ...], *, start: bool) -> MirrorsCreated:

@@ -55,6 +55,8 @@ class PartitionRow:
     """That the source had removed before they were copied: see the ledger."""
     throttled: Mapping[Throttle, float]
     """The whole link: by what, and for which part of the last seconds."""
+    guard: tuple[str, ...]
+    """The principals that kmirror has denied to write to the topic."""
 
 
 def mirror_row(seen: Seen, mirror: Mirror) -> MirrorRow:
@@ -105,6 +107,7 @@ def partition_rows(seen: Seen, mirror: Mirror, gaps: Sequence[LostGap] = ()) -> 
             status_age_ms=whole.status_age_ms,
             lost_offsets=sum(gap.count for gap in gaps if gap.partition == number),
             throttled=seen.throttled,
+            guard=seen.link.guards.get(mirror.topic, ()),
         )
         for number, part in enumerate(parts)
     ]

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from kmirror.engine.copy import now_ms
+from kmirror.errors import KmirrorError
 from kmirror.log import events
 from kmirror.model.each import Each, split
 from kmirror.model.ledger import LostGap
+from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState, after
 from kmirror.process.together import Together
@@ -80,12 +82,28 @@ class LinkRecorder:
             held_back = {topic: mirror.held_back for topic, mirror in pending.items()}
             ends, errors = split(release_topics(link.destination, held_back) if pending else {})
 
+            if still := self._lift_guards(link, ends):  # as long as one holds, its topic is not yet its users'
+                ends = {topic: at for topic, at in ends.items() if topic not in still}
+                errors |= still
+
             def stop(mirror: Mirror) -> Mirror:
                 return replace(mirror.moved(Event.STOPPED, now_ms()), end_offsets=ends[mirror.topic])
 
             if ends:
                 errors |= split(self._store.change_mirrors(self._link, ends, stop))[1]
         return {**dict.fromkeys(topics), **errors}
+
+    def _lift_guards(self, link: Link, topics: Iterable[str]) -> dict[str, KmirrorError]:
+        guarded = [topic for topic in topics if topic in link.guards]
+        if not guarded:
+            return {}
+        from kmirror.tasks.guarding import lift_guards  # as above
+
+        refused = lift_guards(self._store, link.name, self._env.admin(link.destination, "destination"), guarded)
+        for topic in guarded:
+            if topic not in refused:
+                log.info("changed", what=f'guard of topic "{topic}"', old=", ".join(link.guards[topic]), new="(none)")
+        return refused
 
     async def lost(self, topic: str, gap: LostGap) -> None:  # noqa: ARG002  # the gap knows its topic
         await asyncio.to_thread(self._files.append_gap, gap)

@@ -23,6 +23,9 @@ from kmirror.state.paths import Home, private_directory
 
 _NO_FILE: Final = (0, 0)
 
+Guards = Mapping[str, tuple[str, ...]]
+"""As a link has them."""
+
 
 class LinkStore:
     """The links of one home. Every change reads, changes and replaces the file under its lock."""
@@ -118,6 +121,17 @@ class LinkStore:
         self.change(apply)
         return changed
 
+    def change_guards(self, link: str, edit: Callable[[Guards], Guards]) -> None:
+        """Replaces what is recorded of guards; a topic without a principal is forgotten. Raises NotFound."""
+
+        def apply(links: dict[str, Link]) -> None:
+            if link not in links:
+                raise link_not_found(link)
+            edited = edit(links[link].guards)
+            links[link] = replace(links[link], guards={topic: who for topic, who in edited.items() if who})
+
+        self.change(apply)
+
     def version(self) -> tuple[int, int]:
         """Differs from before whenever the file was replaced."""
         try:
@@ -173,11 +187,12 @@ def _link(name: str, data: Mapping[str, Any]) -> Link:
         gap_fill=GapFill(data["gap_fill"]),
         created_ms=_number(data, "created_ms"),
         mirrors={topic: _mirror(topic, item) for topic, item in data.get("mirrors", {}).items()},
+        guards={topic: _as_all_text(principals) for topic, principals in data.get("guards", {}).items()},
     )
 
 
 def _link_table(link: Link) -> dict[str, Any]:
-    return {
+    table = {
         "id": link.link_id,
         "source_cluster_id": link.source_cluster_id,
         "destination_cluster_id": link.destination_cluster_id,
@@ -186,6 +201,9 @@ def _link_table(link: Link) -> dict[str, Any]:
         "configs": dict(sorted(link.configs.items())),
         "mirrors": {topic: _mirror_table(mirror) for topic, mirror in sorted(link.mirrors.items())},
     }
+    if link.guards:
+        table["guards"] = {topic: list(principals) for topic, principals in sorted(link.guards.items())}
+    return table
 
 
 def _mirror(topic: str, data: Mapping[str, Any]) -> Mirror:
@@ -278,6 +296,12 @@ def _text(table: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f'"{key}" is not text')
     return value
+
+
+def _as_all_text(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r} is not a list of text")
+    return tuple(values)
 
 
 def _texts(table: Mapping[str, Any], key: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from kmirror.errors import KmirrorError
 from kmirror.log import events
 from kmirror.model.acls import Acl, AclPlan, plan_acls, wanted_acls
 from kmirror.model.filters import AclFilter, parse_acl_filters
+from kmirror.model.guard import guarded_at
 from kmirror.model.settings import is_on, seconds_of, value_of
 from kmirror.model.states import MirrorState
 from kmirror.state.acls import KnownAcls, read_acls, write_acls
@@ -42,12 +43,14 @@ class AclSync(Task):
 
         filters = parse_acl_filters(value_of(run.link.configs, "acl.filters"))
         try:
-            source = AclAdmin(run.source).find(filters)
+            found = AclAdmin(run.source).find(filters)
         except KmirrorError:
             self.released(run, "")  # what could not be done then needs no source
             raise
         with self._turn:
-            self._round(run, frozenset(source), filters)
+            # The source's mirrors may be guarded by our own hand: that is no matter of other clusters.
+            guards = guarded_at(run.env.store.all().values(), run.link.source_cluster_id)
+            self._round(run, frozenset(found) - guards, filters)
 
     def released(self, run: TaskRun, topic: str) -> None:  # noqa: ARG002  # all that are released get theirs
         """Writers get what was held back of them, by what was last seen of the source: it may be dead."""

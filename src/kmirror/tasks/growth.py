@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from kmirror.engine.copy import now_ms
-from kmirror.errors import KmirrorError
+from kmirror.errors import KmirrorError, with_remedy
 from kmirror.model.link import Link
 from kmirror.model.settings import seconds_of
 from kmirror.model.tasks import TaskError, TaskState, TaskStatus
@@ -35,7 +35,7 @@ class PartitionGrowth:
             yield
         except KmirrorError as e:
             self._failures += 1
-            self._errors[topic] = TaskError(code_of(e), e.message)
+            self._errors[topic] = TaskError(code_of(e), with_remedy(e))
             raise
         self._errors.pop(topic, None)
         self._changes += 1

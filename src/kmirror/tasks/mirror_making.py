@@ -1,6 +1,6 @@
 """Making mirrors, by a verb or by themselves: destination topics as the sources' images, then the record of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -20,12 +20,24 @@ _OVER: Final = frozenset({MirrorState.STOPPED, MirrorState.FAILED})
 
 
 def make_mirrors(
-    store: LinkStore, link: Link, destination: ClusterAdmin, plans: Mapping[str, MirrorPlan]
+    store: LinkStore,
+    link: Link,
+    destination: ClusterAdmin,
+    plans: Mapping[str, MirrorPlan],
+    check: Callable[[Collection[str]], Mapping[str, KmirrorError]] | None = None,
 ) -> Each[Mirror]:
-    """Makes and records them, with few requests; one that fails never stops the others. Blocks."""
+    """Makes and records them, with few requests; one that fails never stops the others. Blocks.
+
+    `check` has the last word about topics that are made: those it objects to are not recorded.
+    """
     fill = partial(fill_heads, link.destination)
     made, failed = split(create_mirror_topics(destination, [plan.new_topic for plan in plans.values()], fill))
-    mirrors = {t: replace(plans[t].mirror, destination_topic_id=info.topic_id) for t, info in made.items()}
+    failed |= check(made) if check else {}
+    mirrors = {
+        topic: replace(plans[topic].mirror, destination_topic_id=info.topic_id)
+        for topic, info in made.items()
+        if topic not in failed
+    }
     failed |= _record(store, link.name, mirrors)
     return {**mirrors, **failed}
 

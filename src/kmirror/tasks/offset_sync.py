@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import ClassVar, Final
@@ -10,9 +10,10 @@ from typing import ClassVar, Final
 from kmirror.engine.copy import now_ms
 from kmirror.errors import KmirrorError
 from kmirror.log import events
-from kmirror.model.filters import GROUP_FILTERS, parse_filters
+from kmirror.model.filters import GROUP_FILTERS, FilterType, PatternType, parse_filters
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror
+from kmirror.model.rights import Need
 from kmirror.model.settings import is_on, seconds_of, value_of
 from kmirror.model.states import LIVE
 from kmirror.state.group_offsets import KnownGroups, read_groups, write_groups
@@ -59,8 +60,24 @@ class ConsumerOffsetSync(Task):
 
     def run(self, run: TaskRun) -> None:
         result = self._sync(run, [m for m in run.link.mirrors.values() if m.state in LIVE])
-        for error in result.refused.values():
+        for error in (*result.refused.values(), *self._hidden(run, result)):
             run.failed(error)
+
+    @staticmethod
+    def _hidden(run: TaskRun, result: Round) -> Iterator[KmirrorError]:
+        """Where no group was found at all it may be that we are not told of any."""
+        if result.groups or result.refused:
+            return
+        from kmirror.admin.groups import GroupAdmin
+
+        groups = GroupAdmin(run.source)
+        filters = parse_filters(value_of(run.link.configs, "consumer.offset.group.filters"), GROUP_FILTERS).filters
+        for found in filters:
+            prefixed = found.pattern is PatternType.PREFIXED
+            if found.kind is FilterType.INCLUDE and (
+                error := groups.hidden(Need("GROUP", "DESCRIBE", found.name, prefixed=prefixed))
+            ):
+                yield error
 
     def last_run(self, run: TaskRun, topic: str) -> None:
         """Mirrors that are promoted together have one last round together: each asks for every group."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.copy import now_ms
-from kmirror.errors import ClusterError, KmirrorError, Unreachable
+from kmirror.errors import ClusterError, KmirrorError, Unreachable, with_remedy
 from kmirror.log import events
 from kmirror.model.link import Link
 from kmirror.model.tasks import TaskError, TaskState, TaskStatus
@@ -64,7 +64,7 @@ class TaskScheduler:
             try:
                 task.last_run(run, topic)
             except KmirrorError as e:
-                raise ClusterError(f"last {task.name}: {e.message}", hint=e.hint, code=code_of(e)) from e
+                raise ClusterError(f"last {task.name}: {with_remedy(e)}", hint=e.hint, code=code_of(e)) from e
             except Exception as e:
                 log.exception("last run of a task ended by a fault of kmirror", task=task.name, topic=topic)
                 raise ClusterError(f"last {task.name}: {type(e).__name__}: {e}") from e
@@ -177,7 +177,7 @@ class _TaskLoop:
         errors = run.told
         self._silent = isinstance(fault, Unreachable)
         if isinstance(fault, KmirrorError):
-            errors = (TaskError(code_of(fault), fault.message), *errors)
+            errors = (TaskError(code_of(fault), with_remedy(fault)), *errors)
         elif fault is not None:
             log.error("task ended by a fault of kmirror", task=self.name, exc_info=fault)
             errors = (TaskError("INTERNAL_ERROR", f"{type(fault).__name__}: {fault}"), *errors)

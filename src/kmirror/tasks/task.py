@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from kmirror.errors import KmirrorError, NotFound
+from kmirror.errors import KmirrorError, NotFound, with_remedy
 from kmirror.log import events
 from kmirror.model.access import Access
 from kmirror.model.link import Link
@@ -101,7 +101,7 @@ class TaskRun:
 
     def failed(self, error: KmirrorError) -> None:
         """`problem` by an error that was raised."""
-        self.problem(code_of(error), error.message)
+        self.problem(code_of(error), with_remedy(error))
 
     @property
     def told(self) -> tuple[TaskError, ...]:

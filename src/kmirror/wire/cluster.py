@@ -51,7 +51,7 @@ class Cluster:
         self.cluster_id = cluster_id
         self.topics: Mapping[str, TopicMetadata] = {}
         self.counters = counters or ConnectionCounters()
-        self._access = access
+        self.access = access
         self._bootstrap = parse_bootstrap(access.bootstrap)
         self._brokers: Mapping[int, tuple[str, int]] = {}
         self._connections: dict[tuple[int, str], Connection] = {}
@@ -167,7 +167,7 @@ class Cluster:
 
     async def _connect(self, host: str, port: int) -> Connection:
         try:
-            made = await connect(self._access, host, port, timeout=CONNECT_TIMEOUT_S, buffers=self._buffers)
+            made = await connect(self.access, host, port, timeout=CONNECT_TIMEOUT_S, buffers=self._buffers)
         except ClusterError:
             self.counters.failed += 1
             raise
