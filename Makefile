@@ -5,11 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SITE   := .venv-site
+AUDIT  := .venv-audit
 
 # Tests start hundreds of processes: each would compile all modules anew where a machine has this set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test unit lint format bench bench-quick bench-plot hunt soak hunt-short hunt-proof fuzz completions docs site lock clean
+.PHONY: help demo test unit lint format bench bench-quick bench-plot hunt soak hunt-short hunt-proof fuzz completions docs site lock audit clean
 
 help:
 	@echo "make demo         two real Kafka clusters, a topic mirrored between them, before your eyes"
@@ -26,6 +27,7 @@ help:
 	@echo "make docs         write the pages, man pages and pictures anew that are made from the program"
 	@echo "make site         docs/ as a site in build/site, every link checked"
 	@echo "make lock         write requirements/*.txt anew from pyproject.toml"
+	@echo "make audit        known weaknesses of what is locked there; asks the advisories of the package index"
 	@echo "make clean        remove what these made here"
 
 demo: $(READY)
@@ -111,7 +113,19 @@ COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version
 lock:
 	$(COMPILE) --extra sandbox --group dev pyproject.toml requirements/build.in --output-file requirements/dev.txt
 	$(COMPILE) --group site --output-file requirements/site.txt
+	$(COMPILE) --group audit --output-file requirements/audit.txt
+
+# Needs the network, which CI has not: there a test sees to it that all is pinned and hashed.
+audit: $(AUDIT)/.ready
+	@status=0; for locked in requirements/*.txt; do echo "$$locked"; \
+	  $(AUDIT)/bin/pip-audit --require-hashes --disable-pip --progress-spinner off -r "$$locked" $(PIP_AUDIT) || status=1; \
+	done; exit $$status
+
+$(AUDIT)/.ready: requirements/audit.txt
+	@$(PYTHON) -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
 
 clean:
-	rm -rf $(VENV) $(SITE) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SITE) $(AUDIT) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +

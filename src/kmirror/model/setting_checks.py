@@ -13,17 +13,33 @@ from kmirror.model.topic_configs import parse_synced
 Check = Callable[[str], None]
 
 INT_MAX: Final = 2**31 - 1  # sizes and times travel as 32-bit numbers in Kafka's protocol
+_WHOLE: Final = re.compile(r"-?[0-9]+")
+_DIGITS: Final = 20  # more than any of 64 bits has
 _PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{1,12}")
 
 
 def number(least: int, most: int = INT_MAX) -> Check:
     def check(value: str) -> None:
-        if not (value.isascii() and value.isdigit()):
+        if not _WHOLE.fullmatch(value):
             raise ValueError("is not a whole number")
-        if not least <= int(value) <= most:
+        if not _is_between(least, value, most):
             raise ValueError(f"is not between {least} and {most}")
 
     return check
+
+
+def rate(most: int) -> Check:
+    """Of a limit in bytes a second; `most` is none."""
+
+    def check(value: str) -> None:
+        if not (_WHOLE.fullmatch(value) and _is_between(1, value, most)):
+            raise ValueError(f"is no number of bytes a second; it is 1 or more, and {most}, the default, is no limit")
+
+    return check
+
+
+def _is_between(least: int, digits: str, most: int) -> bool:
+    return len(digits) <= _DIGITS and least <= int(digits) <= most
 
 
 def one_of(*values: str) -> Check:

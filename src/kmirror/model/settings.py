@@ -113,7 +113,7 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
             check.text,
         ),
         "cluster.link.io.max.bytes.per.second": Setting(
-            str(UNLIMITED), "Bytes a second that are fetched, of all partitions together.", check.number(1, UNLIMITED)
+            str(UNLIMITED), "Bytes a second that are fetched, of all partitions together.", check.rate(UNLIMITED)
         ),
         "replica.fetch.wait.max.ms": Setting(
             "500", "How long a fetch waits at the source for records.", check.number(1)
