@@ -188,7 +188,7 @@ def test_a_guard_without_the_right_to_change_acls(link: SecuredLink, topic: str,
 def test_who_logs_in_by_a_certificate_names_himself(
     kmirror: Kmirror, link: SecuredLink, topic: str, tmp_path: Path
 ) -> None:
-    by_certificate = SecuredLink(kmirror, link.source, link.destination, "by-certificate")
+    by_certificate = SecuredLink(kmirror, link.source, link.destination, "guarding.by-certificate")
     sides = [
         properties(cluster, tmp_path / "secrets", listener="MTLS", user=user)
         for cluster, user in ((link.source, "admin"), (link.destination, "mirror"))

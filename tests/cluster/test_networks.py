@@ -91,7 +91,6 @@ def test_a_narrow_way(link: TestLink, far: FarCluster, topic_name: str) -> None:
     link.assert_exact(topic_name, at_least=40_000)
 
 
-@pytest.mark.parametrize("link", ["source"], indirect=True)
 def test_connections_whose_other_end_is_gone(link: TestLink, far: FarCluster, topic_name: str) -> None:
     """Half-open: what we send is taken and thrown away, and nothing ever comes."""
     create_topic(link.source.bootstrap_servers, topic_name, 2)

@@ -186,6 +186,7 @@ def test_the_rights_that_are_printed_are_enough_and_each_is_needed(
             (row,) = [row for row in told if (row.side, row.resource, row.operation) == key]
             assert acl in bindings(row.grant).values() or row.resource in {"TOPIC", "GROUP"}
             assert row.without
+    assert acls_of(link.destination, "User:app")  # who may not read ACLs is not told that there are none
     said = link.kmirror.run("doctor", "--rights", "--link", link.name).stdout
     assert "DESCRIBE_CONFIGS" in said
     link.verb("promote", topic_name)

@@ -295,3 +295,31 @@ def test_a_throttled_connection_is_left_alone_and_nothing_is_late() -> None:
         assert not connection.alive
 
     with_server(serve, act)
+
+
+def test_how_long_a_broker_is_silent_about_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer ends it, and while a quota holds us back silence means nothing."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.02)
+
+    async def answers_one_when_asked_twice(reader: Reader, writer: Writer) -> None:
+        first = await request(reader)
+        await request(reader)
+        writer.write(frame(first[2], b""))
+        await reader.read()
+
+    async def act(connection: Connection) -> None:
+        first = ask(connection)
+        while connection.silent_s < 0.1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        second = ask(connection)
+        await first
+        while connection.silent_s >= 0.1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        connection.throttled(60_000)
+        await asyncio.sleep(0.1)
+        assert connection.silent_s == 0
+        connection.give_up("it is silent")
+        with pytest.raises(ConnectionLost, match="it is silent"):
+            await second
+
+    with_server(answers_one_when_asked_twice, act)

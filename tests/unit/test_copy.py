@@ -11,7 +11,7 @@ from kmirror.engine.appender import Verdict
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, refused_gap
 from kmirror.engine.steps import Append, Fill, Gap, Stop
-from kmirror.errors import ClusterError
+from kmirror.errors import AuthorizationFailed, ClusterError
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
@@ -265,3 +265,20 @@ def test_small_batches_are_taken_together_and_less_of_them_after_a_refusal() -> 
     assert step.size == len(dense(step.base, 3))
     copy.cut_at(54)  # what waits is still apart
     assert copy.position == 54
+
+
+def test_a_write_that_is_denied_is_told_until_a_batch_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening goes well each time; it is no sign that the right is there."""
+    now = [1_000]
+    monkeypatch.setattr(copy_module, "now_ms", lambda: now[0])
+    copy = made()
+    copy.in_trouble(AuthorizationFailed("denied", hint="Grant it.", code="AUTHORIZATION_ERROR"), at_source=False)
+    copy.write_denied = True
+    copy.closed()
+    copy.opened(4, 0, None, -1)
+    now[0] += 5_000
+    shown = copy.status(None).trouble
+    assert shown is not None
+    assert (shown.message, shown.since_ms) == ("denied. Grant it.", 1_000)
+    copy.copied(step(0, 1))
+    assert copy.status(None).trouble is None

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own names, not marked as exported
     AclBinding,
     AclBindingFilter,
@@ -19,6 +19,8 @@ from kmirror.errors import KmirrorError
 from kmirror.model.acls import Acl
 from kmirror.model.filters import AclFilter
 from kmirror.model.rights import SOURCE, Need
+from kmirror.wire.acls import find_acls
+from kmirror.wire.errors import BrokerError
 
 _AT_ONCE: Final = 500
 _RESOURCES: Final = {"CLUSTER": "BROKER"}
@@ -33,11 +35,15 @@ class AclAdmin:
         self._client = cluster.client
 
     def find(self, filters: Iterable[AclFilter]) -> set[Acl]:
-        """All that one of these filters chooses, but for kinds of resources that librdkafka does not know."""
-        found: set[Acl] = set()
-        for wanted in filters:
-            found |= self._find(wanted)
-        return found
+        """All that one of these filters chooses, but for kinds of resources that we don't know."""
+        operation = "DESCRIBE" if self._cluster.side == SOURCE else "ALTER"
+        # Operations that we can't ask for are those of kinds that we don't know.
+        known = [wanted for wanted in filters if wanted.operation in AclOperation.__members__]
+        try:
+            return find_acls(self._cluster.access, known, self._cluster.timeout_s)
+        except BrokerError as e:
+            refused = KafkaError(e.kafka_code)
+            raise self._cluster.refusal(refused, "read the ACLs", Need("CLUSTER", operation)) from e
 
     def create(self, acls: Collection[Acl]) -> dict[Acl, KmirrorError | None]:
         """Each with its refusal, or None. One that exists is done."""
@@ -46,26 +52,6 @@ class AclAdmin:
     def delete(self, acls: Collection[Acl]) -> dict[Acl, KmirrorError | None]:
         """Exactly these, each with its refusal, or None. One that does not exist is done."""
         return self._each(acls, "delete", lambda acl: AclBindingFilter(*_arguments(acl)), self._client.delete_acls)
-
-    def _find(self, wanted: AclFilter) -> set[Acl]:
-        if wanted.operation not in AclOperation.__members__:
-            return set()  # one of those that only unknown kinds of resources have
-        request = AclBindingFilter(
-            ResourceType[_RESOURCES.get(wanted.resource_type, wanted.resource_type)],
-            wanted.name,  # type: ignore[arg-type]  # None is any: the library says so, its types do not
-            ResourcePatternType[wanted.pattern_type],
-            wanted.principal,  # type: ignore[arg-type]
-            wanted.host,  # type: ignore[arg-type]
-            AclOperation[wanted.operation],
-            AclPermissionType[wanted.permission_type],
-        )
-
-        def ask(left_s: float) -> set[Acl]:
-            answers = self._client.describe_acls(request, request_timeout=left_s).result()
-            return {_acl(binding) for binding in answers if binding.restype is not ResourceType.UNKNOWN}
-
-        operation = "DESCRIBE" if self._cluster.side == SOURCE else "ALTER"
-        return self._cluster.call("read the ACLs", ask, Need("CLUSTER", operation))
 
     def _each(self, acls: Collection[Acl], doing: str, made: Any, act: Any) -> dict[Acl, KmirrorError | None]:
         out: dict[Acl, KmirrorError | None] = {}
@@ -97,17 +83,4 @@ def _arguments(acl: Acl) -> tuple[Any, ...]:
         acl.host,
         AclOperation[acl.operation],
         AclPermissionType[acl.permission_type],
-    )
-
-
-def _acl(binding: AclBinding) -> Acl:
-    resource = binding.restype.name  # type: ignore[union-attr]
-    return Acl(
-        resource_type="CLUSTER" if resource == "BROKER" else resource,
-        pattern_type=binding.resource_pattern_type.name,  # type: ignore[union-attr]
-        name=binding.name,
-        principal=binding.principal,
-        host=binding.host,
-        operation=binding.operation.name,  # type: ignore[union-attr]
-        permission_type=binding.permission_type.name,  # type: ignore[union-attr]
     )

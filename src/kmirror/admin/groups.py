@@ -12,7 +12,7 @@ from kmirror.admin.failures import PASSING
 from kmirror.admin.log_bounds import log_bounds
 from kmirror.errors import AuthorizationFailed, ClusterError, KmirrorError
 from kmirror.model.group_offsets import IN_USE, Committed, LogBounds, PerGroup, Place
-from kmirror.model.rights import ANY, Need, to_grant
+from kmirror.model.rights import ANY, SOURCE, Need, to_grant
 from kmirror.wire.errors import BrokerError
 from kmirror.wire.groups import commit_offsets, committed_offsets
 
@@ -80,21 +80,21 @@ class GroupAdmin:
 
     def committed(self, groups: Iterable[str]) -> PerGroup[dict[Place, Committed]]:
         """All that these groups have committed; what could be read also of a group that is refused in part."""
-        return self._told(committed_offsets(self._cluster.access, list(groups), self._cluster.timeout_s), "DESCRIBE")
+        return self._told(committed_offsets(self._cluster.access, list(groups), self._cluster.timeout_s))
 
     def commit(self, offsets: Mapping[str, Mapping[Place, Committed]]) -> PerGroup[None]:
         """Commits for groups that have no member; one that has is refused, its code is IN_USE."""
         wanted = {group: found for group, found in offsets.items() if found}
-        return self._told(commit_offsets(self._cluster.access, wanted, self._cluster.timeout_s), "READ")
+        return self._told(commit_offsets(self._cluster.access, wanted, self._cluster.timeout_s))
 
     def log_bounds(self, places: Iterable[Place]) -> dict[Place, LogBounds]:
         return log_bounds(self._cluster, places)
 
-    def _told(self, answers: PerGroup[T], operation: str) -> PerGroup[T]:
-        refused = {group: self._refusal(group, error, operation) for group, error in answers.refused.items()}
+    def _told(self, answers: PerGroup[T]) -> PerGroup[T]:
+        refused = {group: self._refusal(group, error) for group, error in answers.refused.items()}
         return PerGroup(answers.found, refused)
 
-    def _refusal(self, group: str, error: KmirrorError, operation: str) -> KmirrorError:
+    def _refusal(self, group: str, error: KmirrorError) -> KmirrorError:
         code = getattr(error, "code", "INTERNAL_ERROR")
         if isinstance(error, BrokerError) and error.kafka_code in _BUSY:
             code = IN_USE
@@ -102,6 +102,7 @@ class GroupAdmin:
         if code != "AUTHORIZATION_ERROR":
             return ClusterError(said, hint=error.hint, code=code)
         of_topic = isinstance(error, BrokerError) and error.kafka_code == KafkaError.TOPIC_AUTHORIZATION_FAILED
+        operation = "DESCRIBE" if self._cluster.side == SOURCE else "READ"
         need = Need("TOPIC", "READ", ANY) if of_topic else Need("GROUP", operation, group)
         return AuthorizationFailed(said, hint=to_grant(self._cluster.access, need), code=code)
 

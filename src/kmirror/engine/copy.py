@@ -77,6 +77,8 @@ class PartitionCopy:
         self.fetched_ms: int | None = None
         self.source_trouble: Trouble | None = None
         self.destination_trouble: Trouble | None = None
+        self.write_denied = False
+        """Then an opening tells nothing: only a batch that is taken ends the trouble."""
         self.backoff = Backoff()
         self.retry_fetch_at = 0.0
         self.merged_bytes = merged_bytes
@@ -215,7 +217,8 @@ class PartitionCopy:
         self.position_epoch = source_epoch
         self.ending = None
         self.is_open = True
-        self.destination_trouble = None
+        if not self.write_denied:
+            self.destination_trouble = None
 
     def closed(self) -> None:
         """Needs opening again; what is in flight is still waited for."""
@@ -238,6 +241,9 @@ class PartitionCopy:
         self.in_doubt = False
         self.sure_since = self.held_since
         self.backoff.reset()
+        if self.write_denied:
+            self.write_denied = False
+            self.destination_trouble = None
 
     @property
     def busy(self) -> bool:

@@ -257,6 +257,7 @@ class Flow:
     def _on_broken(self, copy: PartitionCopy, error: ClusterError) -> None:
         """What was sent is refused or in doubt: once all answers are in, the partition is opened again."""
         copy.in_trouble(self._explained(error, Need("TOPIC", "WRITE", copy.topic)), at_source=False)
+        copy.write_denied = error.code == "AUTHORIZATION_ERROR"
         copy.closed()
         self._engine.destination_stale()
         self._on_drained(copy)

@@ -22,6 +22,7 @@ from kmirror.engine.metadata import MetadataLoop
 from kmirror.engine.mirror_copy import MirrorCopy
 from kmirror.engine.opening import Sides, settle
 from kmirror.engine.recorder import Recorder
+from kmirror.engine.silence import renew_silent
 from kmirror.engine.tenure import Tenure
 from kmirror.engine.throttling import ThrottleShares
 from kmirror.engine.transactions import Transactions
@@ -142,7 +143,8 @@ class LinkEngine:
     async def run(self) -> None:
         """Until `stop`, or until a loop dies: then its exception is raised."""
         asyncio.get_running_loop().set_exception_handler(self._on_stray)
-        for loop in (self.source_metadata.run(), self.destination_metadata.run(), self.tenure.run()):
+        loops = (self.source_metadata.run(), self.destination_metadata.run(), self.tenure.run())
+        for loop in (*loops, renew_silent(self._destination)):
             self._start(loop)
         try:
             await self._stopping.wait()

@@ -77,5 +77,8 @@ class Tenure:
         await asyncio.sleep(delay)
 
     def _in_trouble(self, error: ClusterError) -> None:
+        message = f"destination cluster: {with_remedy(error)}"
+        if self.trouble is None or self.trouble.message != message:
+            log.warning("link can't be held", code=error.code, error=message)
         since = self.trouble.since_ms if self.trouble else now_ms()
-        self.trouble = Trouble(f"destination cluster: {with_remedy(error)}", since, error.code)
+        self.trouble = Trouble(message, since, error.code)

@@ -202,7 +202,7 @@ def _ask(configs: Mapping[str, str], name: str, link_id: str) -> _Clusters:
     if wanted is not None and wanted not in possible:
         raise ClusterError(
             f"the destination does not let this principal write {_WRITTEN[wanted]}",
-            hint=f'Choose "gap.fill.mode=auto", or grant it: {_grant(wanted, configs, name)}',
+            hint=f'Choose "gap.fill.mode=auto", or grant it: `{_grant(wanted, configs, name)}`',
             code="AUTHORIZATION_ERROR",
         )
     best = next((way for way in (GapFill.MARKERS, GapFill.TRANSACTIONS) if way in possible), GapFill.NONE)

@@ -17,7 +17,9 @@ MIRROR = (*CORE, "kafka-tools", "connect-mirror")
 # The logging that each version is shipped with.
 LOGGING = {
     "4.3.1": ("org.apache.logging.log4j:log4j-slf4j-impl:2.25.1",),
+    "4.0.1": ("org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",),
     "3.9.2": ("ch.qos.reload4j:reload4j:1.2.25", "org.slf4j:slf4j-reload4j:1.7.36"),
+    "3.6.2": ("ch.qos.reload4j:reload4j:1.2.25", "org.slf4j:slf4j-reload4j:1.7.36"),
 }
 
 

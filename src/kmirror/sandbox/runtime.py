@@ -13,7 +13,7 @@ from kmirror.sandbox.java import find_java
 from kmirror.sandbox.lock import read_lock
 
 DEFAULT_VERSION = "4.3.1"
-VERSIONS = ("4.3.1", "3.9.2")
+VERSIONS = ("4.3.1", "4.0.1", "3.9.2", "3.6.2")
 _WITH_MIRROR = ("4.3.1",)  # the only one whose MirrorMaker 2 we measure against
 
 

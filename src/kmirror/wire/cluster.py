@@ -146,6 +146,25 @@ class Cluster:
             log.info("connected", cluster=self.role, broker=node, address=f"{host}:{port}", purpose=purpose)
             return made
 
+    async def renew_silent(self, purpose: str, after_s: float) -> None:
+        """Gives up connections for `purpose` on which a broker is silent for so long, if it answers on a new one."""
+        silent = [
+            (node, connection)
+            for (node, wanted), connection in self._connections.items()
+            if wanted == purpose and connection.alive and connection.silent_s >= after_s and node in self._brokers
+        ]
+        await asyncio.gather(*(self._renew(node, connection) for node, connection in silent))
+
+    async def _renew(self, node: int, silent: Connection) -> None:
+        try:
+            (await self._connect(*self._brokers[node])).close()
+        except ClusterError:
+            return  # it is as silent there: frozen, or away
+        check = self._connections.get((node, "check"))
+        log.warning("connection given up", cluster=self.role, broker=node, silent_s=silent.silent_s)
+        for connection in (silent, *([check] if check else [])):
+            connection.give_up("it was silent, and a new one was answered")
+
     async def coordinator(self, transactional_id: str) -> Connection:
         """A new connection to the coordinator of `transactional_id`; the caller closes it."""
         _, host, port = await self._coordinator(transactional_id)

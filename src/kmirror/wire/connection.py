@@ -25,6 +25,7 @@ _WRITE_BUFFER_BYTES: Final = 4 << 20
 _LENGTH: Final = struct.Struct(">i")
 _HEADER: Final = struct.Struct(">hhih")
 _TLS_ALERT: Final = b"\x15\x03"
+_LOOK_S: Final = 1.0
 _RENEW_AT: Final = (0.85, 0.95)
 """Between these parts of a session's life it is renewed, as Kafka's own clients do it (SaslClientAuthenticator)."""
 
@@ -62,6 +63,9 @@ class Connection(asyncio.BufferedProtocol):
         self._renewing: asyncio.Task[None] | None = None
         self._quiet_until = 0.0
         self._seen_of_body = (0, 0)
+        self.silent_s = 0.0
+        """For how long nothing has come while one and the same request waited; as of the last look, once a second."""
+        self._awaited = -1
 
     # --- the transport's side
 
@@ -138,6 +142,10 @@ class Connection(asyncio.BufferedProtocol):
         """Ends the connection with a reset, so that the kernel sends nothing late; what waits gets ConnectionLost."""
         self._fail(ConnectionLost(f"connection to {self.name} closed"))
 
+    def give_up(self, why: str) -> None:
+        """As `close`; who waits is told why."""
+        self._fail(ConnectionLost(f"connection to {self.name} closed: {why}"))
+
     def _fail(self, error: Exception) -> None:
         if self._transport is not None:
             sock = self._transport.get_extra_info("socket")
@@ -168,10 +176,14 @@ class Connection(asyncio.BufferedProtocol):
         so_far = (id(self._body), self._received) if self._body is not None else (0, 0)
         comes = so_far not in {(0, 0), self._seen_of_body}  # over a narrow way an answer may take its time
         self._seen_of_body = so_far
+        awaited = self._waiting[0][0] if self._waiting else -1
+        quiet = awaited != self._awaited or comes or self._loop.time() < self._quiet_until
+        self.silent_s = 0.0 if quiet else self.silent_s + _LOOK_S
+        self._awaited = awaited
         if self._waiting and self._loop.time() > self._waiting[0][2] > 0 and not comes:
             self._fail(ConnectionLost(f"{self.name} did not answer in time"))
         elif self._waiting:
-            self._watch = self._loop.call_later(1.0, self._check_deadlines)
+            self._watch = self._loop.call_later(_LOOK_S, self._check_deadlines)
 
     def send(
         self,
@@ -208,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
         size = len(header) + sum(map(len, request.parts))
         self._transport.writelines([_LENGTH.pack(size) + header, *request.parts])
         if self._watch is None:
-            self._watch = self._loop.call_later(1.0, self._check_deadlines)
+            self._watch = self._loop.call_later(_LOOK_S, self._check_deadlines)
 
     def throttled(self, ms: int) -> None:
         """A broker's answer said that it will read nothing from us for so long (KIP-219: `throttle_time_ms`).
