@@ -1,8 +1,4 @@
-"""Real clusters for the tests, started once a run, and the proof that nothing of the run is left behind.
-
-What all workers may share, they share (`support.shared`): topics and groups have names of their own. Tests that need
-another cluster for several of them, or a runner, go to one worker together, so that this starts once too.
-"""
+"""Real clusters for the tests, started once a run, and the proof that nothing of the run is left behind."""
 
 import os
 import re
@@ -19,7 +15,6 @@ from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
 from support import processes
 from support.kmirror_cli import Kmirror
 from support.proxy import ProxiedCluster
-from support.shared import Host, ask
 from support.warm import WarmStart
 
 CURRENT = "4.3.1"
@@ -36,49 +31,8 @@ SPEEDY = {
 }
 """Short waits and few internal partitions. Limits such as message.max.bytes stay as Kafka ships them."""
 
-SHARED = {"east": CURRENT, "west": CURRENT, "east-39": PREVIOUS}
-"""The clusters that all workers use, by name, with their versions."""
-
-ONE_WORKER = ("guarded_east", "guarded_west", "proxied")
-"""Fixtures that each worker which uses them has to start: so one alone does."""
-
-_HOST = pytest.StashKey[Host]()
 
 OwnCluster = Callable[..., KafkaCluster]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node) -> None:
-    """In the controller of pytest-xdist, for each worker."""
-    if _HOST not in node.config.stash:
-        node.config.stash[_HOST] = Host(_new_cluster).__enter__()
-    node.workerinput["shared_clusters"] = node.config.stash[_HOST].address
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if host := session.config.stash.get(_HOST, None):
-        host.close(keep_logs=bool(session.testsfailed))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if group := _group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
-def _group(item: pytest.Item) -> str | None:
-    """Of the tests that go to the same worker, None where any will do."""
-    for name in ONE_WORKER:
-        if name in item.fixturenames:
-            return name.partition("_")[0]
-    known = item._fixtureinfo.name2fixturedefs
-    if any(known[name][-1].scope == "module" for name in item.fixturenames if name in known):
-        return item.module.__name__.rpartition(".")[2]
-    return None
-
-
-def _new_cluster(name: str, directory: Path) -> KafkaCluster:
-    return KafkaCluster(name, directory, kafka_runtime(SHARED[name]), properties=SPEEDY)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -106,14 +60,14 @@ def warm_start(nothing_left_behind: None) -> Iterator[None]:
 def east(
     nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KafkaCluster]:
-    yield from _shared("east", request, tmp_path_factory)
+    yield from _shared("east", CURRENT, request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def west(
     nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KafkaCluster]:
-    yield from _shared("west", request, tmp_path_factory)
+    yield from _shared("west", CURRENT, request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -121,22 +75,7 @@ def east_39(
     nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KafkaCluster]:
     """The last release line with ZooKeeper-era defaults still in the field, as a source."""
-    yield from _shared("east-39", request, tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def lone_east(
-    nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KafkaCluster]:
-    """As `east`, of one module alone: for what is done to a whole cluster."""
-    yield from _lone("east", request, tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def lone_west(
-    nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KafkaCluster]:
-    yield from _lone("west", request, tmp_path_factory)
+    yield from _shared("east-39", PREVIOUS, request, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -188,19 +127,10 @@ def _secured(
 
 
 def _shared(
-    name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KafkaCluster]:
-    if address := getattr(request.config, "workerinput", {}).get("shared_clusters"):
-        yield ask(address, name, kafka_runtime(SHARED[name]))
-    else:
-        yield from _lone(name, request, tmp_path_factory)
-
-
-def _lone(
-    name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    name: str, version: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KafkaCluster]:
     directory = tmp_path_factory.mktemp(name)
-    with _new_cluster(name, directory) as cluster:
+    with KafkaCluster(name, directory, kafka_runtime(version), properties=SPEEDY) as cluster:
         yield cluster
     if not request.session.testsfailed:  # gigabytes; the logs are wanted after a failure
         shutil.rmtree(directory, ignore_errors=True)

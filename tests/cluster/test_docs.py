@@ -49,17 +49,6 @@ LOOKS = re.compile(r"kmirror (status|doctor|(link|mirror) (list|describe|groups|
 """Commands that change nothing: they may be asked again until they say what is shown."""
 
 
-@pytest.fixture(scope="module")
-def east(lone_east: KafkaCluster) -> KafkaCluster:
-    """Of these tests alone: they use plain names of topics, and look after all there are."""
-    return lone_east
-
-
-@pytest.fixture(scope="module")
-def west(lone_west: KafkaCluster) -> KafkaCluster:
-    return lone_west
-
-
 @pytest.fixture
 def clean(east: KafkaCluster, west: KafkaCluster) -> Iterator[None]:
     """What a page leaves on the clusters is not there for the next."""

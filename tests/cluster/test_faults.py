@@ -8,22 +8,20 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from support.kmirror_cli import Kmirror
-from support.mirrors import TestLink, delete_topic, ends
+from support.mirrors import TestLink, delete_topic, ends, in_sync, leaders
 from support.traffic import Record, Traffic, create_topic, produce, sized
 from support.wait import eventually
-
-OwnCluster = Callable[[str], KafkaCluster]
 
 FROZEN_S = 10
 """How long what is frozen stays so: here the time itself is the case."""
 
-PATIENT = {"message.timeout.ms": 120_000, "reconnect.backoff.max.ms": 500, "linger.ms": 50}
+PATIENT = {"message.timeout.ms": 120_000, "reconnect.backoff.max.ms": 500}
 """For producers whose brokers are away for a while."""
 
 
@@ -32,13 +30,23 @@ def link(kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster) -> TestLink:
     return TestLink(kmirror, east, west).create()
 
 
+def _own(name: str, factory: pytest.TempPathFactory, brokers: int) -> Iterator[KafkaCluster]:
+    directory = factory.mktemp(name)
+    with KafkaCluster(name, directory, kafka_runtime(), brokers=brokers) as cluster:
+        yield cluster
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def fragile(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """One broker that may be hurt. Who hurts it heals it."""
-    directory = tmp_path_factory.mktemp("fragile")
-    with KafkaCluster("fragile", directory, kafka_runtime()) as cluster:
-        yield cluster
-    shutil.rmtree(directory, ignore_errors=True)
+    yield from _own("fragile", tmp_path_factory, 1)
+
+
+@pytest.fixture(scope="module")
+def trio(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """Three brokers, one of which may be hurt at a time."""
+    yield from _own("trio", tmp_path_factory, 3)
 
 
 def write(cluster: KafkaCluster, topic: str, count: int = 10, *, partition: int = 0) -> None:
@@ -167,11 +175,38 @@ def test_a_broker_frozen_killed_and_restarted(
     link.assert_exact(topic_name, at_least=1_000)
 
 
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_leaders_that_move(
+    kmirror: Kmirror, trio: KafkaCluster, east: KafkaCluster, west: KafkaCluster, topic_name: str, *, side: str
+) -> None:
+    """Of three brokers two are killed under traffic, one after the other has come back."""
+    source, destination = (trio, west) if side == "source" else (east, trio)
+    copies = 3 if side == "source" else 1
+    create_topic(source.bootstrap_servers, topic_name, 6, copies, {"min.insync.replicas": str(min(2, copies))})
+    link = TestLink(kmirror, source, destination).create()
+    factor = ("--replication-factor", "1" if side == "source" else "3")
+    safe = ("--config", "min.insync.replicas=1" if side == "source" else "min.insync.replicas=2")
+    link.mirror(topic_name, *factor, *safe)
+    with Traffic(source.bootstrap_servers, topic_name, rate=1_500, size=500, config=PATIENT) as traffic:
+        for broker in range(2):
+            eventually(lambda b=broker: b in leaders(trio, topic_name).values(), 120, "each broker leads something")
+            link.await_beyond(topic_name, link.mirror_ends(topic_name))
+            trio.kill(broker)
+            eventually(lambda b=broker: b not in leaders(trio, topic_name).values(), 90, "others lead")
+            link.await_beyond(topic_name, link.mirror_ends(topic_name))
+            trio.start_broker(broker)
+            if broker == 0:  # else the next one would be one too many
+                eventually(lambda: set(in_sync(trio, topic_name).values()) == {3}, 120, "all replicas are in sync")
+        link.await_beyond(topic_name, link.mirror_ends(topic_name))
+        traffic.stop()
+    link.assert_exact(topic_name, at_least=5_000)
+    link.await_status(topic_name, "ACTIVE")
+
+
 def test_failover_when_the_source_is_dead(
-    kmirror: Kmirror, fragile: KafkaCluster, own_cluster: OwnCluster, topic_name: str
+    kmirror: Kmirror, fragile: KafkaCluster, west: KafkaCluster, topic_name: str
 ) -> None:
     """What the runner had seen of the source and could not copy any more is told for each partition."""
-    west = own_cluster("west")
     create_topic(fragile.bootstrap_servers, topic_name, 2)
     small = ("replica.fetch.response.max.bytes=1048576", "fetch.buffer.bytes=1048576")
     link = TestLink(kmirror, fragile, west).create(*small)

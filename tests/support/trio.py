@@ -39,11 +39,6 @@ class Trio(KafkaCluster):
         ports.release()
         self.start_broker(broker)
 
-    def begin_restart(self, broker: int) -> None:
-        """Ends it in order and starts it again; `all_in_sync` waits for it."""
-        self.stop_broker(broker)
-        self._brokers[broker].launch()
-
     def controller(self) -> int:
         """The active one."""
         topics = DescribeQuorumRequest.TopicData
