@@ -114,6 +114,14 @@ class Kmirror:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # no runner yet, or one that has just opened its lock
 
+    def lock_is_free(self, link: str) -> bool:
+        """The threads of a killed process hold its files for a moment longer than it seems to live.
+
+        To be asked only while nobody starts another one: see `runner_pid`.
+        """
+        with (self.runtime(link) / "lock").open() as lock:
+            return not _is_locked(lock.fileno())
+
     def runner_pids(self) -> dict[str, int]:
         folders = sorted((self.home / "run").glob("*/lock"))
         pids = {path.parent.name: self.runner_pid(path.parent.name) for path in folders}

@@ -83,6 +83,7 @@ class TestLink:
         pid = self.pid
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: self.kmirror.runner_pid(self.name) is None, 10, "the killed runner is gone")
+        eventually(lambda: self.kmirror.lock_is_free(self.name), 10, "its lock is free")
 
     # --- what is shown
 
