@@ -185,7 +185,8 @@ def ends(cluster: KafkaCluster, topic: str, timeout: float = 20) -> dict[int, in
 def ends_of(asked: logs.Topic) -> dict[int, int]:
     while True:
         try:
-            return asked.stable_ends()
+            # Anew each time: a client that has seen the controller die may wait for it until the end.
+            return logs.Topic(asked.bootstrap, asked.name, asked.deadline).stable_ends()
         except KafkaException as error:
             # "No leaders found" is _NOENT; a leader that comes back may know less than the one that was asked first.
             passing = {KafkaError._NOENT, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH}
