@@ -14,13 +14,13 @@ from kafka.record.legacy_records import LegacyRecordBatch
 
 from kmirror.wire.checksum import crc_after
 
-_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
-HEADER_BYTES: Final = _HEADER.size
+HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+HEADER_BYTES: Final = HEADER.size
 _LENGTH_AT: Final = 8
 _PLACE: Final = struct.Struct(">qii")  # base offset, length, leader epoch
 MAGIC_AT: Final = 16
 _CRC_AT: Final = 17
-_CRC_FROM: Final = 21
+CRC_FROM: Final = 21
 _PREFIX: Final = struct.Struct(">qiibI")
 _PRODUCER: Final = struct.Struct(">qhi")
 _PRODUCER_AT: Final = 43
@@ -108,7 +108,7 @@ def first_batch_bytes(records: memoryview) -> int | None:
 
 def header(batch: memoryview) -> BatchHeader:
     """Raises struct.error where the batch is shorter than its header."""
-    return BatchHeader._make(_HEADER.unpack_from(batch))
+    return BatchHeader._make(HEADER.unpack_from(batch))
 
 
 def base_offset(batch: memoryview) -> int:
@@ -122,7 +122,7 @@ def leader_epoch(batch: memoryview) -> int:
 
 def attributes(batch: memoryview) -> int:
     """Of a v2 batch: codec and flags."""
-    return int(batch[_CRC_FROM] << 8 | batch[_CRC_FROM + 1])
+    return int(batch[CRC_FROM] << 8 | batch[CRC_FROM + 1])
 
 
 def compression(batch: memoryview) -> int:
@@ -154,12 +154,12 @@ def with_length(header: memoryview, payload_bytes: int) -> bytes:
 
 def is_intact(batch: memoryview) -> bool:
     """The checksum fits the bytes."""
-    return bool(crc32c(batch[_CRC_FROM:]) == struct.unpack_from(">I", batch, _CRC_AT)[0])
+    return bool(crc32c(batch[CRC_FROM:]) == struct.unpack_from(">I", batch, _CRC_AT)[0])
 
 
 def seal(batch: memoryview) -> None:
     """Sets the checksum, in place."""
-    struct.pack_into(">I", batch, _CRC_AT, crc32c(batch[_CRC_FROM:]))
+    struct.pack_into(">I", batch, _CRC_AT, crc32c(batch[CRC_FROM:]))
 
 
 def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
@@ -168,11 +168,11 @@ def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: in
     The transactional bit goes: a committed record becomes a plain one.
     """
     _, length, _, _, crc = _PREFIX.unpack_from(batch)
-    before = bytes(batch[_CRC_FROM:HEADER_BYTES])
-    attributes = struct.unpack_from(">h", batch, _CRC_FROM)[0]
-    struct.pack_into(">h", batch, _CRC_FROM, attributes & ~TRANSACTIONAL)
+    before = bytes(batch[CRC_FROM:HEADER_BYTES])
+    attributes = struct.unpack_from(">h", batch, CRC_FROM)[0]
+    struct.pack_into(">h", batch, CRC_FROM, attributes & ~TRANSACTIONAL)
     _PRODUCER.pack_into(batch, _PRODUCER_AT, producer_id, producer_epoch, sequence)
-    crc = crc_after(crc, before, batch[_CRC_FROM:HEADER_BYTES], batch[HEADER_BYTES:])
+    crc = crc_after(crc, before, batch[CRC_FROM:HEADER_BYTES], batch[HEADER_BYTES:])
     _PREFIX.pack_into(batch, 0, 0, length, -1, 2, crc)
 
 

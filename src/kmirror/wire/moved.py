@@ -4,16 +4,14 @@ This is the hot loop of merging. `_batches.c` does the same where the package wa
 to have one. The tests hold both equal.
 """
 
-import struct
 from collections.abc import Iterator
 from typing import Final
 
-from kmirror.wire.batch import HEADER_BYTES, LOG_OVERHEAD
+from kmirror.wire.batch import HEADER, HEADER_BYTES, LOG_OVERHEAD
 from kmirror.wire.varint import encode_signed, read_signed
 
 __all__ = ["moved", "moved_slowly"]
 
-_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _INT64: Final = range(-(1 << 63), 1 << 63)
 _READY: Final = tuple(encode_signed(value) for value in range(1 << 14))  # nearly all lengths and offset deltas
 
@@ -45,7 +43,7 @@ def _batches(runs: list[bytes | memoryview]) -> Iterator[tuple[int, int, int, by
         while at < len(run):
             if at + HEADER_BYTES > len(run):
                 return
-            _, length, *_, begins, ends, _, _, _, count = _HEADER.unpack_from(run, at)
+            _, length, *_, begins, ends, _, _, _, count = HEADER.unpack_from(run, at)
             behind = at + LOG_OVERHEAD + length
             if length < HEADER_BYTES - LOG_OVERHEAD or behind > len(run):
                 return

@@ -3,19 +3,17 @@
 `_batches.c` does the same where the package was built with a C compiler. The tests hold both equal.
 """
 
-import struct
 from collections.abc import Callable
 from typing import Final
 
 from crc32c import crc32c
 
-from kmirror.wire.batch import COMPRESSION, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
+from kmirror.wire.batch import COMPRESSION, CRC_FROM, HEADER, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
+from kmirror.wire.compression import LZ4, SNAPPY, ZSTD
 
 __all__ = ["CHEAP", "Run", "scan", "scan_slowly"]
 
-_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
-_CRC_FROM: Final = 21
-CHEAP: Final = frozenset({0, 2, 3, 4})
+CHEAP: Final = frozenset({0, SNAPPY, LZ4, ZSTD})
 """Codecs of batches that are merged: none, snappy, lz4, zstd. gzip takes longer than what is saved."""
 
 
@@ -45,7 +43,7 @@ def scan_slowly(
     at, end = 0, len(records)
     start, alike = 0, (-1, -1)
     while at + HEADER_BYTES <= end:
-        base, length, epoch, magic, crc, flags, last, first, latest, _, _, _, count = _HEADER.unpack_from(records, at)
+        base, length, epoch, magic, crc, flags, last, first, latest, _, _, _, count = HEADER.unpack_from(records, at)
         behind = at + LOG_OVERHEAD + length
         if magic != 2 or base != position or not 0 < count == last + 1 or length < HEADER_BYTES - LOG_OVERHEAD:
             break
@@ -53,7 +51,7 @@ def scan_slowly(
             break
         if flags & TRANSACTIONAL and base + count > committed:
             break
-        if checksum(records[at + _CRC_FROM : behind]) != crc:
+        if checksum(records[at + CRC_FROM : behind]) != crc:
             break
         codec = flags & COMPRESSION
         is_small = behind - at <= small and codec in CHEAP
