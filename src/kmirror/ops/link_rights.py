@@ -62,12 +62,9 @@ def printed_acls(
         access = access_of(configs, "" if side == SOURCE else DESTINATION_PREFIX)
         lines.append(f"# at the {side}")
         lines += grant_commands(rights, granting_of(access, {"TRANSACTIONAL_ID": [f"kmirror.{name}."]}))
-    more = [
-        right for right in needed_rights(configs, gap_fill, guard=True) if right not in rights and right.when == GUARD
-    ]
-    if more:
-        lines.append(f"# at the {side}, for `{GUARD}`")
-        lines += grant_commands(more, granting_of(access, {}))
+    if more := [right for right in needed_rights(configs, gap_fill, guard=True) if right.when == GUARD]:
+        lines.append(f"# at the {DESTINATION}, for `{GUARD}`")
+        lines += grant_commands(more, granting_of(access_of(configs, DESTINATION_PREFIX), {}))
     return lines
 
 
