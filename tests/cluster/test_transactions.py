@@ -22,7 +22,7 @@ from support.last_values import all_records
 from support.mirrors import QUICK, TestLink, ends
 from support.proxy import Fault, ProxiedCluster, Proxy
 from support.raw import call, write_markers
-from support.traffic import Record, create_topic, produce
+from support.traffic import Record, create_topic, produce, turn_ms
 from support.transactions import transaction
 from support.wait import eventually
 
@@ -181,7 +181,11 @@ def test_a_compacted_log(link: TestLink, topic_name: str) -> None:
     configs = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"}
     create_topic(at, topic_name, config=configs)
     for turn in range(6):
-        records = [Record(b"key %d" % i, None if (i + turn) % 5 == 0 else b"%d of %d" % (i, turn)) for i in range(20)]
+        soon = turn_ms(turn) + 60_000  # later than any marker before it, so that each turn begins a segment
+        records = [
+            Record(b"key %d" % i, None if (i + turn) % 5 == 0 else b"%d of %d" % (i, turn), timestamp_ms=soon)
+            for i in range(20)
+        ]
         if turn % 3 == 1:
             transaction(at, topic_name, records, commit=turn % 2 == 1)
         else:
