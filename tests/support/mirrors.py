@@ -201,8 +201,14 @@ def admin(cluster: KafkaCluster) -> AdminClient:
 
 
 def add_partitions(cluster: KafkaCluster, topic: str, total: int) -> None:
+    """Returns when they are known: a producer that hears of fewer refuses records for the others."""
     client = admin(cluster)  # has to outlive its answer
     client.create_partitions([NewPartitions(topic, total)])[topic].result(20)
+
+    def known() -> bool:
+        return len(client.list_topics(timeout=10).topics[topic].partitions) >= total
+
+    eventually(known, 20, f'"{topic}" has {total} partitions')
 
 
 def delete_topic(cluster: KafkaCluster, topic: str) -> None:
