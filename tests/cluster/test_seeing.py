@@ -116,7 +116,7 @@ def test_status_is_watched_in_a_terminal(link, watched, columns, lines):
     with terminal(link, columns, lines, "status", "--watch") as seen:
         text = seen.wait_for(shown.search)
         assert re.search(rf"^{LINK}  ACTIVE  \d", text, re.MULTILINE)
-        assert re.search(r"^Tasks: .*PartitionGrowth", text, re.MULTILINE)
+        seen.wait_for(re.compile(r"^Tasks: .*PartitionGrowth", re.MULTILINE).search)  # tasks begin a moment later
         link.kmirror.run("mirror", "pause", watched, "--link", LINK)
         text = seen.wait_for(lambda screen: re.search(rf"^{watched} +PAUSED ", screen, re.MULTILINE))
         assert text.count(watched) == 1  # in place: nothing of the last picture is left
@@ -135,7 +135,7 @@ def test_status_is_watched_in_tmux(link, watched, tmp_path, columns, lines):
     with Tmux(tmp_path, command, columns, lines, link.kmirror.environment) as seen:
         text = seen.wait_for(shown.search)
         assert re.search(rf"^{LINK}  ACTIVE  \d", text, re.MULTILINE)
-        assert re.search(r"^Tasks: .*PartitionGrowth", text, re.MULTILINE)
+        seen.wait_for(re.compile(r"^Tasks: .*PartitionGrowth", re.MULTILINE).search)  # tasks begin a moment later
         link.kmirror.run("mirror", "pause", watched, "--link", LINK)
         text = seen.wait_for(re.compile(rf"^{watched} +PAUSED ", re.MULTILINE).search)
         assert text.count(watched) == 1

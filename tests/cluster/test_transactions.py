@@ -281,10 +281,10 @@ def test_somebody_else_writes_while_a_gap_is_filled(
     def intrude() -> None:
         if what == "marker":
             assert write_markers(at, mirrored) == 0
-            end = 5 + 1 + 3 + count + 3
-            eventually(lambda: ends(proxied_link.source, mirrored)[0] == end, 20, "the source has what follows the gap")
         else:
             produce(at, mirrored, [Record(b"foreign", b"record")], partition=0)
+        end = 5 + 1 + 3 + count + 3
+        eventually(lambda: ends(proxied_link.source, mirrored)[0] == end, 20, "the source has what follows the gap")
 
     fault = proxy_of(proxied_link).arm(Fault(api=END_TRANSACTION, cut=False, before=intrude))
     gap(proxied_link, mirrored, count)
