@@ -232,3 +232,18 @@ def test_a_coordinator_that_moved_is_looked_for_again(coordinator: Coordinator) 
         assert coordinator.connections == 3
 
     run(act())
+
+
+def test_an_error_is_not_its_own_cause(coordinator: Coordinator) -> None:
+    """It was, and ended the runner: whoever looked for what is behind it never came to an end."""
+
+    async def act() -> None:
+        identity = made(coordinator)
+        coordinator.fault = ClusterError("the connection is lost")
+        for ask in (identity.renew, identity.lease):
+            with pytest.raises(ClusterError) as caught:
+                await ask()
+            assert caught.value is coordinator.fault
+            assert caught.value.__cause__ is None
+
+    run(act())

@@ -1,5 +1,8 @@
 """Which right is missing where a broker refuses what the engine asks, and the command that grants it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from kmirror.errors import AuthorizationFailed, ClusterError
 from kmirror.model.access import Access
 from kmirror.model.rights import Need, to_grant
@@ -17,6 +20,18 @@ def explained(
     """The error with what to grant, if a right is missing; `need` is that on the topic, if it was one on a topic."""
     missing = _missing(error, transactional_id, need)
     return AuthorizationFailed(error.message, hint=to_grant(access, missing), code=error.code) if missing else error
+
+
+@contextmanager
+def explaining(access: Access, transactional_id: str) -> Iterator[None]:
+    """Raises what is raised in it as `explained` has it; what needs no explanation as it is, never as its own cause."""
+    try:
+        yield
+    except ClusterError as e:
+        better = explained(e, access, transactional_id)
+        if better is e:
+            raise
+        raise better from e
 
 
 def _missing(error: BaseException | None, transactional_id: str, need: Need | None) -> Need | None:

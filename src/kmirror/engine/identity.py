@@ -8,9 +8,11 @@ token as coordinator epoch, and are sent only under a lease: within 200 ms of as
 import asyncio
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from kmirror.engine.denied import explained
+from kmirror.engine.denied import explaining
 from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.wire import rpc
@@ -61,12 +63,9 @@ class Identity:
             if token is not None and token != self.run_token:
                 return False
             connection = await self._connection()
-            try:
+            with self._closed_by_errors(connection):
                 first = self.run_token is None and await self._nobody_ran(connection)
                 producer_id, new = await rpc.init_producer_id(connection, self.transactional_id)
-            except ClusterError as e:
-                connection.close()  # the coordinator may have moved
-                raise self._explained(e) from e
             changed = self.producer_id is not None and self.producer_id != producer_id
             first = first and new == 0  # of two first runs at once the later one has to wait
             if not first:
@@ -96,26 +95,28 @@ class Identity:
             connection = await self._connection()
             await connection.unthrottled()
             asked = clock_s()
-            try:
+            with self._closed_by_errors(connection):
                 found = await rpc.transaction_state(connection, self.transactional_id)
-            except ClusterError as e:
-                connection.close()  # the coordinator may have moved
-                raise self._explained(e) from e
             if found != (self.producer_id, self.run_token):
                 raise Superseded(
                     f"another runner took this link over: its run token is {found[1]}, ours {self.run_token}"
                 )
             return asked + LEASE_S
 
-    def _explained(self, error: ClusterError) -> ClusterError:
-        return explained(error, self._destination.access, self.transactional_id)
+    @contextmanager
+    def _closed_by_errors(self, connection: Connection) -> Iterator[None]:
+        """After an error the coordinator is looked up anew: it may have moved."""
+        with explaining(self._destination.access, self.transactional_id):
+            try:
+                yield
+            except ClusterError:
+                connection.close()
+                raise
 
     async def _connection(self) -> Connection:
         if self._coordinator is None or not self._coordinator.alive:
-            try:
+            with explaining(self._destination.access, self.transactional_id):
                 self._coordinator = await self._destination.coordinator(self.transactional_id)
-            except BrokerError as e:
-                raise self._explained(e) from e
         return self._coordinator
 
     def close(self) -> None:
