@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
+from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
 from support import processes
 from support.kmirror_cli import Kmirror
@@ -155,6 +156,16 @@ def own_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnC
     if not request.session.testsfailed:
         for directory in started:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def free_ports() -> Iterator[tuple[str, str]]:
+    """Two that a sandbox of the command line can be told to use; nobody else is given them meanwhile."""
+    held = HeldPorts()
+    one, other = held.choose(2)
+    held.lend()
+    yield str(one), str(other)
+    held.release()
 
 
 @pytest.fixture

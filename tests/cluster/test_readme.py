@@ -3,7 +3,6 @@
 import re
 import shlex
 import signal
-import socket
 from contextlib import ExitStack
 
 from kmirror.cli.app import EXIT_CODES
@@ -23,17 +22,10 @@ def examples(text: str) -> list[tuple[list[str], str]]:
     return [(shlex.split(command), output) for command, output in found]
 
 
-def free_ports() -> tuple[str, str]:
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1]), str(other.getsockname()[1])
-
-
-def test_the_commands_run_word_for_word_and_say_what_is_shown(kmirror, tmp_path):
+def test_the_commands_run_word_for_word_and_say_what_is_shown(kmirror, tmp_path, free_ports):
     (first, first_output), *rest = examples(README)
     assert first[:3] == ["kmirror", "sandbox", "up"]
-    east, west = free_ports()
+    east, west = free_ports
     terminal = Terminal(kmirror)
     log = tmp_path / "sandbox"
     with ExitStack() as stack:

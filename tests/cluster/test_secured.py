@@ -11,7 +11,6 @@ from kmirror.admin.cluster import ClusterAdmin
 from kmirror.errors import ClusterError
 from kmirror.model.access import Access
 from kmirror.sandbox.authority import Authority
-from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.secured import SecuredCluster
 from kmirror.sandbox.token_endpoint import TokenEndpoint
 from kmirror.wire.reach import check_reachable
@@ -217,12 +216,10 @@ def test_every_wrong_way_is_told_in_one_line(
     assert "wrong" not in e.value.message + (e.value.hint or "")
 
 
-def test_a_sandbox_for_people(kmirror: Kmirror, tmp_path: Path) -> None:
+def test_a_sandbox_for_people(kmirror: Kmirror, free_ports: tuple[str, str]) -> None:
     """The files that it writes are enough for a link, and for Kafka's own kind of clients."""
-    held = HeldPorts()
-    ports = [str(port) for port in held.choose(2)]
-    held.release()
-    up = kmirror.start("sandbox", "up", "--secure", "--east-port", ports[0], "--west-port", ports[1])
+    east, west = free_ports
+    up = kmirror.start("sandbox", "up", "--secure", "--east-port", east, "--west-port", west)
     log = kmirror.home.with_name(f"{kmirror.home.name}-foreground-0.log")
     eventually(lambda: "Ready." in log.read_text() or up.poll() is not None, 240, "the sandbox is up")
     told = log.read_text()

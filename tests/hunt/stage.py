@@ -7,7 +7,6 @@ from confluent_kafka import Producer
 
 from hunt.proxy import HOST, Proxy
 from kmirror.sandbox import KafkaCluster, kafka_runtime
-from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.settings import broker_properties
 from support.loop_thread import LoopThread
 
@@ -29,8 +28,7 @@ class ProxiedCluster(KafkaCluster):
 
     def __init__(self, name: str, directory: Path, version: str, brokers: int, loop: LoopThread) -> None:
         super().__init__(name, directory, kafka_runtime(version), brokers=brokers, properties=SPEEDY)
-        self.held = HeldPorts()
-        ports = list(self.held.choose(2 * brokers))
+        ports = self._held.choose(2 * brokers)
         self._pairs = [(ports[2 * i], ports[2 * i + 1]) for i in range(brokers)]
         self.proxied_servers = ",".join(f"{HOST}:{front}" for front, _ in self._pairs)
         self.proxies: list[Proxy] = []
@@ -48,7 +46,6 @@ class ProxiedCluster(KafkaCluster):
             broker.begin_format(self._cluster_id)
 
     def launch(self, timeout: float = 60) -> None:
-        self.held.release()
         super().launch(timeout)
         self.proxies = [Proxy(self._loop, front, back) for front, back in self._pairs]
 

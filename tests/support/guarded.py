@@ -15,7 +15,6 @@ from confluent_kafka.admin import (
 )
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
-from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.settings import broker_properties
 
 HOST: Final = "127.0.0.1"
@@ -46,8 +45,7 @@ class GuardedCluster(KafkaCluster):
 
     def __init__(self, name: str, directory: Path) -> None:
         super().__init__(name, directory, kafka_runtime())
-        self._ports = HeldPorts()
-        (self._inside,) = self._ports.choose(1)
+        (self._inside,) = self._held.choose(1)
 
     def prepare(self) -> None:
         (broker,) = self._brokers
@@ -66,10 +64,6 @@ class GuardedCluster(KafkaCluster):
             "super.users": "User:broker",
         }
         super().prepare()
-
-    def launch(self, timeout: float = 60) -> None:
-        self._ports.release()
-        super().launch(timeout)
 
     def wait_ready(self, timeout: float = 60) -> None:
         super().wait_ready(timeout)

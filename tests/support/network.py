@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 from kmirror.sandbox import KafkaRuntime
-from kmirror.sandbox.ports import HeldPorts
 from support.loop_thread import LoopThread
 from support.proxy import HOST, ProxiedCluster, Proxy
 
@@ -227,8 +226,7 @@ class FarCluster(ProxiedCluster):
         frames: bool = False,
     ) -> None:
         super(ProxiedCluster, self).__init__(name, directory, runtime, properties=properties)
-        self._ports = HeldPorts()
-        self._front, middle, self._back = self._ports.choose(3)
+        self._front, middle, self._back = self._held.choose(3)
         self.proxied_servers = f"{HOST}:{self._front}"
         self._frames = frames
         self.network = Network(self._front, middle if frames else self._back)

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
-from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.settings import broker_properties
 from support.loop_thread import LoopThread
 
@@ -157,8 +156,7 @@ class ProxiedCluster(KafkaCluster):
 
     def __init__(self, name: str, directory: Path, version: str | None = None) -> None:
         super().__init__(name, directory, kafka_runtime(version) if version else kafka_runtime())
-        self._ports = HeldPorts()
-        self._front, self._back = self._ports.choose(2)
+        self._front, self._back = self._held.choose(2)
         self.proxied_servers = f"{HOST}:{self._front}"
         self.proxy = Proxy(self._front, self._back)
 
@@ -177,10 +175,6 @@ class ProxiedCluster(KafkaCluster):
             "listeners": f"{known['listeners']},PROXIED://{HOST}:{self._back}",
             "advertised.listeners": f"{known['advertised.listeners']},PROXIED://{HOST}:{self._front}",
         }
-
-    def launch(self, timeout: float = 60) -> None:
-        self._ports.release()
-        super().launch(timeout)
 
     def __enter__(self) -> Self:
         super().__enter__()

@@ -14,7 +14,6 @@ from kafka.protocol.admin import (
 )
 
 from kmirror.sandbox import KafkaCluster
-from kmirror.sandbox.ports import HeldPorts
 from support.mirrors import in_sync, leaders
 from support.raw import call
 from support.wait import eventually
@@ -31,12 +30,11 @@ class Trio(KafkaCluster):
     def move_address(self, broker: int) -> None:
         """Stops a broker and starts it on another port: the bootstrap addresses know only its old one."""
         self.stop_broker(broker)
-        ports = HeldPorts()
-        (port,) = ports.choose(1)
+        (port,) = self._held.choose(1)
         moved = self._brokers[broker]
         moved.node = dataclasses.replace(moved.node, port=port)
         self.prepare()
-        ports.release()
+        self._held.lend()
         self.start_broker(broker)
 
     def controller(self) -> int:

@@ -44,17 +44,47 @@ def test_overrides_win_and_are_written_once() -> None:
     assert "x=a\\\\b\n" in text
 
 
-def test_held_ports_are_distinct_and_taken_until_released() -> None:
+def test_held_ports_are_distinct_and_taken_until_lent() -> None:
     held = HeldPorts()
     ports = held.choose(20)
     assert len(set(ports)) == 20
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    assert not HeldPorts().hold(ports[0])
+    with socket.socket() as broker:
+        broker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(OSError, match="in use"):
-            listen(other, ports[0])
-        held.release()
-        listen(other, ports[0])
-        assert not held.hold(ports[0])
+            listen(broker, ports[0])
+        held.lend()
+        listen(broker, ports[0])
+        assert not HeldPorts().hold(ports[0])
+    held.release()
+
+
+def test_lent_port_is_given_to_nobody_before_its_broker_listens_and_while_it_restarts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = HeldPorts()
+    (port,) = held.choose(1)
+    monkeypatch.setattr("kmirror.sandbox.ports._RANGE", range(port, port + 1))
+    held.lend()
+    for _start in range(2):
+        with pytest.raises(SandboxError, match="no free port"):
+            HeldPorts().choose(1)
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind((HOST, port))
+        with socket.create_server((HOST, port)) as broker, socket.create_connection((HOST, port)):
+            broker.accept()[0].close()  # the broker's end is the first: it leaves a TIME_WAIT
+    assert held.hold(port) is True
+    held.release()
+
+
+def test_same_directory_has_its_ports_again_and_others_get_new_ones(tmp_path: Path) -> None:
+    one = KafkaCluster("one", tmp_path, RUNTIME)
+    one._remember()
+    one.stop()
+    port = int(one.bootstrap_servers.rpartition(":")[2])
+    assert KafkaCluster("one", tmp_path, RUNTIME).bootstrap_servers == one.bootstrap_servers
+    with socket.create_server((HOST, port)):
+        assert KafkaCluster("one", tmp_path, RUNTIME).bootstrap_servers != one.bootstrap_servers
 
 
 def listen(listener: socket.socket, port: int) -> None:

@@ -95,7 +95,7 @@ class KafkaCluster:
         """Second part: starts the broker processes; `wait_ready` is the last."""
         for broker in self._brokers:
             broker.finish_format(timeout)
-        self._held.release()
+        self._held.lend()
         for broker in self._brokers:
             broker.launch()
 
@@ -116,7 +116,7 @@ class KafkaCluster:
         deadline = time.monotonic() + timeout
         for broker in self._brokers:
             broker.wait(deadline - time.monotonic())
-        self._held.release()
+        self._held.lend()
 
     def terminate(self) -> None:
         """Asks all brokers to end, without waiting; `stop` waits."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from kmirror.sandbox.authority import Authority
 from kmirror.sandbox.cluster import KafkaCluster
-from kmirror.sandbox.ports import HOST, HeldPorts
+from kmirror.sandbox.ports import HOST
 from kmirror.sandbox.runtime import KafkaRuntime
 from kmirror.sandbox.settings import broker_properties
 
@@ -67,9 +67,8 @@ class SecuredCluster(KafkaCluster):
         self.authority = Authority(f"sandbox {name}")
         self.users = {user: User(user, secrets.token_urlsafe(18)) for user in USERS}
         self._listeners = dict(listeners)
-        self._held_too = HeldPorts()
         wanted = [(node.id, listener) for node in self._nodes for listener in listeners]
-        self._listener_ports = dict(zip(wanted, self._held_too.choose(len(wanted)), strict=True))
+        self._listener_ports = dict(zip(wanted, self._held.choose(len(wanted)), strict=True))
 
     def servers(self, listener: str) -> str:
         """Bootstrap servers of this listener."""
@@ -83,12 +82,6 @@ class SecuredCluster(KafkaCluster):
                 write_private(self._store(listener), certified.store)
         write_private(self.directory / "ca.pem", self.authority.certificate)
         super().prepare()
-
-    def launch(self, timeout: float = 60) -> None:
-        for broker in self._brokers:
-            broker.finish_format(timeout)
-        self._held_too.release()
-        super().launch(timeout)
 
     def _properties_of(self, node: int) -> dict[str, str]:
         return {**super()._properties_of(node), **self._secured(node)}
