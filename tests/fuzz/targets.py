@@ -157,7 +157,7 @@ TARGETS: dict[str, tuple[int | str, Target]] = {
     "find_coordinator": (10, _asked(10, _coordinators)),
     "init_producer_id": (22, _asked(22, lambda c: rpc.init_producer_id(c, "x"))),
     "write_txn_markers": (27, _asked(27, lambda c: rpc.try_marker(c, "x"))),
-    "last_sequence": (61, _asked(61, lambda c: rpc.last_sequence(c, *PLACE, 1))),
+    "producer_state": (61, _asked(61, lambda c: rpc.producer_state(c, *PLACE, 1))),
     "transaction_state": (65, _asked(65, lambda c: rpc.transaction_state(c, "x"))),
     "transaction_stage": (65, _asked(65, lambda c: transactions.transaction_stage(c, "x"))),
     "clock": (55, _asked(55, checkup._clock)),

@@ -37,13 +37,13 @@ BUGS = (
     Bug(
         "a marker skipped",
         "engine/gap_filler.py",
-        "            copy.filled(end)\n",
-        "            copy.filled(min(end + (count > 1), gap.end))\n",
+        "            copy.filled(end, token)\n",
+        "            copy.filled(min(end + (count > 1), gap.end), token)\n",
     ),
     Bug(
         "a sequence not checked at reopen",
         "engine/opening.py",
-        "        before = await rpc.last_sequence(connection, topic, partition, producer_id)\n",
+        "        before = await rpc.producer_state(connection, topic, partition, producer_id)\n",
         "        before = None\n        end = await rpc.log_end(connection, topic, partition)\n        break\n",
     ),
 )

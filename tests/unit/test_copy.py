@@ -16,6 +16,7 @@ from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
 from kmirror.model.status import PartitionState
+from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_bytes, topic_id_text
 from support.batches import dense
 
@@ -29,7 +30,7 @@ def step(base: int, count: int, size: int = 10, at: int = 1000) -> Append:
 def made(budget: Budget | None = None, log_end: int = 0) -> PartitionCopy:
     mirror = Mirror("t", "s", TOPIC_ID, TOPIC_ID, 3, MirrorState.ACTIVE, 1)
     copy = PartitionCopy(mirror, 1, budget or Budget(1 << 20))
-    copy.opened(4, log_end, log_end - 1 if log_end else None, -1)
+    copy.opened(4, log_end, ProducerState(0, log_end - 1) if log_end else None, -1)
     return copy
 
 
@@ -86,7 +87,7 @@ def test_the_budget_holds_what_is_queued_and_in_flight(actions: list[tuple[str, 
             copy.closed()
         if (copy.appender.broken or not copy.is_open) and not copy.appender.in_flight:
             copy.closed()
-            copy.opened(4, end, end - 1 if end else None, -1)
+            copy.opened(4, end, ProducerState(0, end - 1) if end else None, -1)
             copy.limit = None
         flying = sum(len(sent.step.batch) for sent in copy.appender.in_flight)
         assert budget.held == copy.queued_bytes + flying
@@ -216,11 +217,11 @@ def test_gaps_are_joined_and_filled_from_the_front() -> None:
     assert (gap.base, gap.count, copy.position) == (0, 4, 4)
     copy.marking = True
     assert copy.busy
-    copy.filled(3)
+    copy.filled(3, 0)
     gap = copy.next_step()
     assert isinstance(gap, Fill)
     assert (gap.base, gap.count, copy.busy, copy.appender.log_end) == (3, 1, False, 3)
-    copy.filled(4)
+    copy.filled(4, 0)
     assert (copy.next_step(), copy.drained, copy.appender.next_offset) == (None, True, 4)
 
 

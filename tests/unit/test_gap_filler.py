@@ -20,6 +20,7 @@ from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
 from kmirror.wire import markers as wire_markers
 from kmirror.wire.errors import ConnectionLost, UnsupportedVersion
+from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
 
 TOPIC_ID = topic_id_text(bytes(range(16)))
@@ -80,6 +81,7 @@ class Played:
         counts: dict[tuple[str, int], int] = {}
         tokens = set()
         for entry in request.markers:
+            assert entry.producer_epoch == entry.coordinator_epoch
             tokens.add(entry.coordinator_epoch)
             for topic in entry.topics:
                 for partition in topic.partition_indexes:
@@ -168,7 +170,7 @@ class Stage:
         """`fenced`: the partition has a marker with our token."""
         mirror = Mirror("t", "s", TOPIC_ID, TOPIC_ID, 3, MirrorState.ACTIVE, 1)
         copy = PartitionCopy(mirror, partition, Budget(1 << 20))
-        copy.opened(NODE, at, at - 1, -1)
+        copy.opened(NODE, at, ProducerState(0, at - 1), -1)
         copy.fenced_by = self.played.run_token if fenced else None
         copy.enqueue(Fill(at, count, Gap.HOLE))
         self.played.ends["t", partition] = at

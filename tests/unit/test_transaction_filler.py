@@ -22,6 +22,7 @@ from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
 from kmirror.wire.errors import BrokerError, ConnectionLost
+from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
 
 TOPIC_ID = topic_id_text(bytes(range(16)))
@@ -179,7 +180,7 @@ class Stage:
             except ClusterError:
                 continue
             break
-        self.copy.opened(1, self.coordinator.log_end, 4, -1)
+        self.copy.opened(1, self.coordinator.log_end, ProducerState(0, 4), -1)
         if self.coordinator.log_end > self.gap_end:  # the tail check: a marker where the source has a record
             self.ended.append(MirrorError(Failure.MARKER_OVERRUN, "", 0, self.gap_end))
         elif self.coordinator.log_end < self.gap_end:
@@ -431,6 +432,6 @@ def test_the_sequence_of_batches_is_left_alone() -> None:
     copy.closed()
     copy.opened(1, 15, None, -1)
     copy.enqueue(Fill(15, 3, Gap.HOLE))
-    copy.filled(18, by_another=True)
+    copy.filled(18, None)
     assert copy.appender._sequence == 18
     assert not copy.appender._known

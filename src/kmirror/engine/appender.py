@@ -2,6 +2,7 @@
 
 The broker appends a batch only if its sequence follows the last one (ProducerAppendInfo), so a batch that arrives late
 or twice, from us or from another runner of the link, can't take an offset. The ack's base offset must be the source's.
+A marker has no sequence, but an epoch: behind the first one of a run all batches that an older run sent are refused.
 """
 
 from collections import deque
@@ -11,8 +12,11 @@ from typing import Final
 
 from kmirror.engine.steps import Append
 from kmirror.wire.errors import NONE
+from kmirror.wire.producer_state import ProducerState
 
 SEQUENCES: Final = 1 << 31
+FIRST_EPOCH: Final = 0
+"""Of batches, where the leader knows nothing of the producer: the same for all runs."""
 _STATE_MAY_BE_GONE_S: Final = 3600.0  # brokers forget an idle producer after a day (producer.id.expiration.ms)
 
 
@@ -39,18 +43,20 @@ class Appender:
         self.next_offset = 0
         self.in_flight: deque[Sent] = deque()
         self.broken = False
+        self.epoch = FIRST_EPOCH
         self._sequence = 0
         self._known = False
         self._last_ack_s = 0.0
 
-    def open(self, log_end: int, last_sequence: int | None, now_s: float) -> None:
+    def open(self, log_end: int, state: ProducerState | None, now_s: float) -> None:
         """Starts from what the leader says. Without producer state (None) the first sequence is the log end itself, so
         that two runners choose the same; where it knows markers of ours alone (-1) it is 0.
         """
         assert not self.in_flight
         self.log_end = self.next_offset = log_end
-        self._sequence = (log_end if last_sequence is None else last_sequence + 1) % SEQUENCES
-        self._known = last_sequence is not None
+        self.epoch = state.epoch if state else FIRST_EPOCH
+        self._sequence = (state.last_sequence + 1 if state else log_end) % SEQUENCES
+        self._known = state is not None
         self._last_ack_s = now_s
         self.broken = False
 
@@ -76,13 +82,14 @@ class Appender:
         self._sequence = (self._sequence + step.count) % SEQUENCES
         return sent.sequence
 
-    def filled(self, log_end: int, now_s: float) -> None:
-        """Markers took the offsets up to `log_end`: they have no sequence, the next batch's stays as it is.
+    def filled(self, log_end: int, epoch: int, now_s: float) -> None:
+        """Markers of that producer epoch took the offsets up to `log_end`: they have no sequence.
 
-        But a leader that knew nothing of our producer now knows its marker, and takes sequence 0 behind that.
+        Where the leader did not know our producer with that epoch, it takes sequence 0 behind the first of them.
         """
         assert not self.in_flight
-        if log_end > self.log_end and not self._known:
+        if log_end > self.log_end and (not self._known or epoch != self.epoch):
+            self.epoch = epoch
             self._sequence = 0
             self._known = True
         self.log_end = self.next_offset = log_end

@@ -17,6 +17,7 @@ from kmirror.errors import with_remedy
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.status import PartitionState, PartitionStatus, Trouble
+from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_bytes
 
 _MOST_STEPS: Final = 2000
@@ -34,7 +35,7 @@ class PartitionCopy:
     `marker_in_doubt`: it was a marker, sent with this run token; `settle_first`: nothing is sent until it is settled.
     `sure_since`: with the link held since this token (`Identity.held_since`), the partition was settled or took
     something of ours, so that nothing of an earlier run can land any more; `fenced_by`: it took a marker with this
-    token, so that older ones are refused.
+    token, so that whatever is older is refused.
     `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
     under way meanwhile is dropped. `merged_bytes`: small batches are merged up to so many bytes; 0: never.
     `fetching`: a fetch asks for it. `far`: the destination is a long way off, so that larger batches are merged too.
@@ -157,16 +158,16 @@ class PartitionCopy:
         """Nothing is filled from the target of a promote on, nor once the partition is closed."""
         return self.is_open and (self.limit is None or offset < self.limit)
 
-    def filled(self, log_end: int, *, by_another: bool = False) -> None:
-        """Markers took all offsets below `log_end`; of the gap what is left stays the next step.
+    def filled(self, log_end: int, epoch: int | None) -> None:
+        """Markers of producer epoch `epoch` took all offsets below `log_end`; what is left of the gap is the next step.
 
-        `by_another`: of another producer id than that of our batches.
+        None: they were of another producer id than that of our batches.
         """
         self.counters.fills += log_end - self.appender.log_end
-        if by_another:
+        if epoch is None:
             self.appender.filled_by_another(log_end)
         else:
-            self.appender.filled(log_end, time.monotonic())
+            self.appender.filled(log_end, epoch, time.monotonic())
         self.marking = False
         self.in_doubt = False
         self.sure_since = self.held_since
@@ -207,11 +208,11 @@ class PartitionCopy:
             self.position = kept.end
             self.position_epoch = -1
 
-    def opened(self, node: int, log_end: int, last_sequence: int | None, source_epoch: int) -> None:
+    def opened(self, node: int, log_end: int, state: ProducerState | None, source_epoch: int) -> None:
         """`source_epoch`: the leader epoch of the source's batch before `log_end`, -1 where it is not known."""
         if self.generation:
             self.counters.reopenings += 1
-        self.appender.open(log_end, last_sequence, time.monotonic())
+        self.appender.open(log_end, state, time.monotonic())
         self.node = node
         self.position = log_end
         self.position_epoch = source_epoch

@@ -9,7 +9,6 @@ from typing import Final
 from kmirror.engine.appender import Sent, Verdict
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.identity import DATA_EPOCH
 from kmirror.engine.steps import Append
 from kmirror.engine.window import FAR_S, REQUEST_BYTES, far_request_bytes
 from kmirror.errors import ClusterError
@@ -110,7 +109,7 @@ class DestinationProducer:
         for copy in batch:
             step = copy.take()
             sequence = copy.appender.send(step)
-            wire.stamp(step.batch, self._producer_id(), DATA_EPOCH, sequence)
+            wire.stamp(step.batch, self._producer_id(), copy.appender.epoch, sequence)
             request.append(ProducePartition(copy.topic, copy.topic_id, copy.partition, step.batch))
             sent[copy.topic_id if version >= wire_produce.BY_ID else copy.topic, copy.partition] = copy
             if copy.next_step():

@@ -229,6 +229,10 @@ class Flow:
                     await open_partition(copy, self._sides)
             except Broken as e:
                 self._engine.fail(mirror, e.error)
+            except Superseded as e:
+                self._engine.doubt(e)
+                copy.in_trouble(e, at_source=False)
+                await asyncio.sleep(copy.backoff.next())
             except ClusterError as e:
                 at_source = isinstance(e, SourceTrouble)
                 topic = copy.source_topic if at_source else copy.topic

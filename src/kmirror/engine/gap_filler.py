@@ -3,8 +3,9 @@
 A marker has no sequence that protects it, so: it is sent only under a lease, behind nothing unconfirmed; a request is
 never given up while its connection lives; the log end is read behind it on the same connection; and of a gap of two or
 more the last one goes alone, after the others are confirmed, so that a marker of a newer token always has room. That
-marker, a partition's first with a token, goes alone too, right behind a look at the log end: once it has landed, the
-partition takes no older ones.
+marker, a partition's first with a token, goes alone too, right behind a look at the log end. Its producer epoch is the
+token, too: once it has landed, the partition takes neither older markers nor the batches of an older run, which may
+know of a record where the source has a gap by now.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.identity import DATA_EPOCH, LEASE_S, Identity, Superseded, clock_s
+from kmirror.engine.identity import LEASE_S, Identity, Superseded, clock_s
 from kmirror.engine.steps import Fill
 from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
@@ -173,7 +174,7 @@ class GapFiller:
             self._leased_token = identity.run_token
         assert identity.producer_id is not None
         assert identity.run_token is not None
-        return MarkerWriter(identity.producer_id, DATA_EPOCH, identity.run_token)
+        return MarkerWriter(identity.producer_id, identity.run_token, identity.run_token)
 
     async def _judge(self, copy: PartitionCopy, count: int, token: int, error: int, end: int | None) -> None:
         """`end` is the log end behind `count` markers; None where the broker leads the partition no more."""
@@ -194,10 +195,10 @@ class GapFiller:
             await self._overrun(copy, end, wanted)
         elif not copy.is_open:  # halted meanwhile: somebody waits for what was on its way
             copy.counters.fills += end - copy.appender.log_end
-            copy.appender.filled(end, time.monotonic())
+            copy.appender.filled(end, token, time.monotonic())
             self._on_filled(copy)
         else:
-            copy.filled(end)
+            copy.filled(end, token)
             if error and end < wanted:
                 self._on_broken(copy, BrokerError(error, f"WriteTxnMarkers {copy.name}"))
             else:

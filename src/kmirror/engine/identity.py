@@ -1,8 +1,9 @@
 """The link's producer id, run token and lease, kept by the destination's transaction coordinator.
 
 InitProducerId with the link's transactional id gives the same producer id at each start on any host, and an epoch that
-grows by one: the run token. Data batches carry epoch 0 always, so that all runs share one sequence. Markers carry the
-token as coordinator epoch, and are sent only under a lease: within 200 ms of asking whether the token is still ours.
+grows by one: the run token. Markers carry the token as coordinator epoch and as producer epoch, and are sent only under
+a lease: within 200 ms of asking whether the token is still ours. Batches carry the epoch that the partition's leader
+knows (0 at first), so that runs share one sequence until a younger one has written a marker there.
 """
 
 import asyncio
@@ -19,10 +20,10 @@ from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
+from kmirror.wire.producer_state import ProducerState
 
 log = events(__name__)
 
-DATA_EPOCH: Final = 0
 RENEW_S: Final = 24 * 3600.0
 """The coordinator forgets a transactional id that is idle for 7 days (transactional.id.expiration.ms)."""
 LEASE_S: Final = 0.2
@@ -88,6 +89,17 @@ class Identity:
                 return True
             raise
         return False
+
+    def check(self, state: ProducerState | None) -> None:
+        """Raises Superseded where a partition has taken a marker of a younger run.
+
+        An older one must not go on from there: it would be taken for the younger, with what it read before.
+        """
+        assert self.run_token is not None
+        if state is not None and state.epoch > self.run_token:
+            raise Superseded(
+                f"another runner took this link over: its run token is {state.epoch} or later, ours {self.run_token}"
+            )
 
     async def lease(self) -> float:
         """Until when (by `clock_s`) markers may be sent with the current token. Raises Superseded, ClusterError."""

@@ -63,9 +63,10 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     """
     topic, partition = copy.topic, copy.partition
     await sides.transactions.settle(copy)
-    if copy.marker_in_doubt is not None:
-        # From now on an older marker is refused where a newer one was written.
-        await sides.identity.renew(copy.marker_in_doubt)
+    in_doubt = _in_doubt(copy)
+    if in_doubt is not None:
+        # From now on what is older is refused where a marker of the new token was written.
+        await sides.identity.renew(in_doubt)
     held_since = sides.identity.held_since
     if copy.marker_in_doubt is not None or copy.settle_first:
         await settle(copy, sides.destination)
@@ -77,12 +78,20 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     producer_id = sides.identity.producer_id
     assert producer_id is not None
     while True:
-        before = await rpc.last_sequence(connection, topic, partition, producer_id)
+        before = await rpc.producer_state(connection, topic, partition, producer_id)
         end = await rpc.log_end(connection, topic, partition)
-        if before == await rpc.last_sequence(connection, topic, partition, producer_id):
+        if before == await rpc.producer_state(connection, topic, partition, producer_id):
             break
+    sides.identity.check(before)
     epoch = await _check_tail(copy, sides, end) if end > 0 else -1
     copy.opened(node, end, before, epoch)
+
+
+def _in_doubt(copy: PartitionCopy) -> int | None:
+    """The run token of what may still land, and has to be refused behind the next marker; None where nothing may."""
+    if copy.marker_in_doubt is None and copy.in_doubt and copy.settle_first:
+        return copy.appender.epoch
+    return copy.marker_in_doubt
 
 
 async def settle(copy: PartitionCopy, destination: Cluster) -> None:

@@ -145,7 +145,7 @@ class TransactionFiller:
             copy.appender.filled_by_another(end)
             self._on_filled(copy)
         else:
-            copy.filled(end, by_another=True)
+            copy.filled(end, None)
             self._on_filled(copy)
 
     def _refused(self, copy: PartitionCopy, fault: ClusterError) -> None:

@@ -30,9 +30,15 @@ _AUTHORIZATION: Final = frozenset({29, 30, 31, 53, 65})
 _LINK: Final = frozenset({31, 33, 34, 53, 58})
 
 REOPEN_AFTER_PRODUCE: Final = frozenset(
-    {CORRUPT_MESSAGE, OUT_OF_ORDER_SEQUENCE_NUMBER, DUPLICATE_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID}
+    {
+        CORRUPT_MESSAGE,
+        OUT_OF_ORDER_SEQUENCE_NUMBER,
+        DUPLICATE_SEQUENCE_NUMBER,
+        INVALID_PRODUCER_EPOCH,
+        UNKNOWN_PRODUCER_ID,
+    }
 )
-"""Not retriable by themselves, but cured by reading the log end and the last sequence anew.
+"""Not retriable by themselves, but cured by reading the log end, the epoch and the last sequence anew.
 
 A corrupt message in a produce response means bytes damaged on the way: Java's CorruptRecordException is retriable.
 """

@@ -34,6 +34,7 @@ from kmirror.wire.answers import reading
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import check
 from kmirror.wire.markers import MarkerWriter
+from kmirror.wire.producer_state import ProducerState
 
 LATEST: Final = -1
 EARLIEST: Final = -2
@@ -125,11 +126,8 @@ async def log_end(connection: Connection, topic: str, partition: int) -> int:
     return await list_offset(connection, topic, partition, at=LATEST, replica=AS_REPLICA)
 
 
-async def last_sequence(connection: Connection, topic: str, partition: int, producer_id: int) -> int | None:
-    """The last sequence that the partition's leader remembers of `producer_id` (KIP-664); None if it does not know it.
-
-    -1 where it knows markers of that producer alone: then it takes sequence 0 and no other.
-    """
+async def producer_state(connection: Connection, topic: str, partition: int, producer_id: int) -> ProducerState | None:
+    """What the partition's leader remembers of `producer_id` (KIP-664); None if it does not know it."""
     request = DescribeProducersRequest(
         topics=[DescribeProducersRequest.TopicRequest(name=topic, partition_indexes=[partition])]
     )
@@ -139,7 +137,7 @@ async def last_sequence(connection: Connection, topic: str, partition: int, prod
         check(found.error_code, f"DescribeProducers {topic}[{partition}]")
         for producer in found.active_producers:
             if producer.producer_id == producer_id:
-                return int(producer.last_sequence)
+                return ProducerState(int(producer.producer_epoch), int(producer.last_sequence))
         return None
 
 
