@@ -7,10 +7,12 @@ a proxy that knows produce requests.
 import pytest
 
 from kmirror.sandbox import KafkaCluster
+from support.difference import What
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
 from support.proxy import Fault, ProxiedCluster
 from support.traffic import Record, create_topic, produce
+from support.transactions import delete_records
 from support.wait import eventually
 
 PRODUCE = 0
@@ -66,3 +68,20 @@ def test_a_broker_killed_between_append_and_ack(link: TestLink, proxied: Proxied
     write(link, mirrored)
     link.assert_exact(mirrored, at_least=600)
     eventually(lambda: link.status(mirrored) == "ACTIVE", 30, "the mirror is ACTIVE")
+
+
+def test_a_batch_that_comes_when_its_records_are_gone(link: TestLink, proxied: ProxiedCluster, mirrored: str) -> None:
+    """The source has deleted them meanwhile, and markers took their offsets: they don't move the sequence, so it is the
+    epoch of the marker that keeps the batch from landing behind them.
+    """
+    end = link.mirror_ends(mirrored)[0]
+    gone = {0: end + 20}
+    at = link.source.bootstrap_servers
+    fault = proxied.proxy.arm(Fault(api=PRODUCE, late_s=6.0, before=lambda: delete_records(at, mirrored, gone)))
+    write(link, mirrored, 1)
+    link.await_beyond(mirrored, {0: end + 19})
+    assert not fault.met.is_set(), "the gap was filled too late"
+    assert fault.met.wait(30)
+    write(link, mirrored)
+    link.assert_exact(mirrored, ignore=[What.LOG_START], at_least=200)
+    link.await_status(mirrored, "ACTIVE")
