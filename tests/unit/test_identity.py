@@ -11,6 +11,7 @@ from kmirror.engine.identity import LEASE_S, Identity, Superseded
 from kmirror.errors import ClusterError
 from kmirror.model.access import Access
 from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
+from kmirror.wire.producer_state import ProducerState
 
 
 class Coordinator:
@@ -245,5 +246,18 @@ def test_an_error_is_not_its_own_cause(coordinator: Coordinator) -> None:
                 await ask()
             assert caught.value is coordinator.fault
             assert caught.value.__cause__ is None
+
+    run(act())
+
+
+def test_a_partition_with_a_marker_of_a_younger_run_is_left_to_it(coordinator: Coordinator) -> None:
+    async def act() -> None:
+        identity = made(coordinator)
+        await identity.renew()
+        await identity.renew()
+        for state in (None, ProducerState(0, 5), ProducerState(1, -1)):
+            identity.check(state)
+        with pytest.raises(Superseded, match="run token is 2 or later, ours 1"):
+            identity.check(ProducerState(2, 5))
 
     run(act())
