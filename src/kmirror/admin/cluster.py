@@ -269,7 +269,7 @@ class ClusterAdmin:
                         found[topic] = self._words(error, f'{doing} "{topic}"', Need("TOPIC", operation, topic))
             waiting = again
             if waiting:
-                time.sleep(_PAUSE_S)
+                self._look_again(waiting, deadline)
         return found
 
     @property
@@ -287,7 +287,22 @@ class ClusterAdmin:
                 error = error_of(failure)
                 if error.code() not in PASSING or time.monotonic() + _PAUSE_S > deadline:
                     raise self._words(error, doing, need) from failure
-            time.sleep(_PAUSE_S)
+            self._look_again([need.name] if need and need.resource == "TOPIC" else [], deadline)
+
+    def _look_again(self, topics: Sequence[str], deadline: float) -> None:
+        """Before another try: the client learns who leads these topics now, or which brokers there are.
+
+        It goes by what it has learned for minutes, also after brokers refused it for that. Not by `list_topics(topic)`,
+        by which a broker would create one that does not exist.
+        """
+        time.sleep(_PAUSE_S)
+        left_s = max(0.1, deadline - time.monotonic())
+        if topics:
+            found = list(self._client.describe_topics(TopicCollection(list(topics)), request_timeout=left_s).values())
+        else:
+            found = [self._client.describe_cluster(request_timeout=left_s)]
+        for answer in found:
+            answer.exception()  # waits for it; what went wrong, the next try tells
 
     # --- for the modules beside this one, that ask the same cluster for other things
 

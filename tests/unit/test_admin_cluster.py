@@ -1,0 +1,96 @@
+"""How the control plane asks again: a client that was refused has to learn first who leads now."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from kmirror.admin.cluster import Answers, ClusterAdmin
+from kmirror.errors import ClusterError, KmirrorError
+from kmirror.model.access import Access
+from kmirror.model.rights import Need
+
+ORDERS = Need("TOPIC", "READ", "orders")
+
+
+class StaleClient:
+    """Is refused by what it knows until it is asked to describe things anew; `knows_after` such questions do."""
+
+    def __init__(self, knows_after: int) -> None:
+        self.described: list[list[str]] = []
+        self.asked = 0
+        self._knows_after = knows_after
+
+    def describe_topics(self, topics: TopicCollection, *, request_timeout: float) -> dict[str, "Future[None]"]:
+        assert 0 < request_timeout <= 10
+        self.described.append(topics.topic_names)
+        return {name: answered(KafkaException(KafkaError(KafkaError._TIMED_OUT))) for name in topics.topic_names}
+
+    def describe_cluster(self, *, request_timeout: float) -> "Future[None]":
+        assert 0 < request_timeout <= 10
+        self.described.append([])
+        return answered(None)
+
+    def ask(self, code: int = KafkaError.FENCED_LEADER_EPOCH) -> int:
+        self.asked += 1
+        if len(self.described) < self._knows_after:
+            raise KafkaException(KafkaError(code))
+        return 7
+
+
+def answered(failure: Exception | None) -> "Future[None]":
+    future: Future[None] = Future()
+    if failure is None:
+        future.set_result(None)
+    else:
+        future.set_exception(failure)
+    return future
+
+
+@pytest.fixture
+def of(monkeypatch: pytest.MonkeyPatch) -> Callable[[StaleClient], ClusterAdmin]:
+    def make(client: StaleClient) -> ClusterAdmin:
+        admin = ClusterAdmin(Access("127.0.0.1:1"), "source", timeout_s=10)
+        monkeypatch.setattr(admin, "_client", client)
+        return admin
+
+    monkeypatch.setattr("kmirror.admin.cluster._PAUSE_S", 0.0)
+    return make
+
+
+def test_leaders_of_the_topic_are_learned_before_each_new_try(of: Callable[[StaleClient], ClusterAdmin]) -> None:
+    client = StaleClient(knows_after=2)
+    assert of(client).call("read it", lambda _left_s: client.ask(), ORDERS) == 7
+    assert (client.asked, client.described) == (3, [["orders"], ["orders"]])
+
+
+def test_brokers_are_learned_where_no_topic_is_meant(of: Callable[[StaleClient], ClusterAdmin]) -> None:
+    client = StaleClient(knows_after=1)
+    call = of(client).call
+    assert call("alter it", lambda _left_s: client.ask(KafkaError.NOT_CONTROLLER), Need("CLUSTER", "ALTER")) == 7
+    assert client.described == [[]]
+
+
+def test_what_does_not_pass_is_told_at_once(of: Callable[[StaleClient], ClusterAdmin]) -> None:
+    client = StaleClient(knows_after=1)
+    with pytest.raises(ClusterError, match="says POLICY_VIOLATION"):
+        of(client).call("alter it", lambda _left_s: client.ask(KafkaError.POLICY_VIOLATION), ORDERS)
+    assert (client.asked, client.described) == (1, [])
+
+
+def test_of_several_topics_the_refused_ones_are_learned_and_asked_again(
+    of: Callable[[StaleClient], ClusterAdmin],
+) -> None:
+    client = StaleClient(knows_after=1)
+    rounds: list[Sequence[str]] = []
+
+    def ask(_client: AdminClient, topics: Sequence[str], _left_s: float) -> Answers[int]:
+        rounds.append(topics)
+        return {topic: (lambda: 1) if topic == "well" else client.ask for topic in topics}
+
+    found: dict[str, int | KmirrorError] = of(client).each(["orders", "well", "bills"], "read", ask, "READ")
+    assert found == {"orders": 7, "well": 1, "bills": 7}
+    assert rounds == [["orders", "well", "bills"], ["orders", "bills"]]
+    assert client.described == [["orders", "bills"]]
