@@ -12,6 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from kmirror.admin import many_topics
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.errors import NotFound
+from kmirror.model.access import Access
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink, delete_topic, ends, in_sync, leaders
@@ -173,6 +177,20 @@ def test_a_broker_frozen_killed_and_restarted(
         link.await_beyond(topic_name, link.mirror_ends(topic_name))
         traffic.stop()
     link.assert_exact(topic_name, at_least=1_000)
+
+
+def test_who_asks_a_broker_before_and_after_its_restart(fragile: KafkaCluster, topic_name: str) -> None:
+    """The partitions have no leader for a moment, then one of another epoch: the same client learns of both."""
+    create_topic(fragile.bootstrap_servers, topic_name)
+    write(fragile, topic_name)
+    admin = ClusterAdmin(Access(fragile.bootstrap_servers), "source", timeout_s=60)
+    for _restart in range(3):
+        assert admin.log_ends(topic_name, 1) == (10,)
+        fragile.kill()
+        fragile.start_broker()
+    assert many_topics.log_ends_of(admin, {topic_name: 1}) == {topic_name: (10,)}
+    with pytest.raises(NotFound):
+        admin.log_ends(f"{topic_name}.unknown", 1)
 
 
 @pytest.mark.parametrize("side", ["source", "destination"])

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from kmirror.admin.cluster import Answers, ClusterAdmin
-from kmirror.errors import ClusterError, KmirrorError
+from kmirror.errors import ClusterError, KmirrorError, NotFound, NotReached
 from kmirror.model.access import Access
 from kmirror.model.rights import Need
 
@@ -18,7 +18,8 @@ ORDERS = Need("TOPIC", "READ", "orders")
 class StaleClient:
     """Is refused by what it knows until it is asked to describe things anew; `knows_after` such questions do."""
 
-    def __init__(self, knows_after: int) -> None:
+    def __init__(self, knows_after: int, says: int = KafkaError._TIMED_OUT) -> None:
+        self._says = says
         self.described: list[list[str]] = []
         self.asked = 0
         self._knows_after = knows_after
@@ -26,7 +27,7 @@ class StaleClient:
     def describe_topics(self, topics: TopicCollection, *, request_timeout: float) -> dict[str, "Future[None]"]:
         assert 0 < request_timeout <= 10
         self.described.append(topics.topic_names)
-        return {name: answered(KafkaException(KafkaError(KafkaError._TIMED_OUT))) for name in topics.topic_names}
+        return {name: answered(KafkaException(KafkaError(self._says))) for name in topics.topic_names}
 
     def describe_cluster(self, *, request_timeout: float) -> "Future[None]":
         assert 0 < request_timeout <= 10
@@ -51,8 +52,8 @@ def answered(failure: Exception | None) -> "Future[None]":
 
 @pytest.fixture
 def of(monkeypatch: pytest.MonkeyPatch) -> Callable[[StaleClient], ClusterAdmin]:
-    def make(client: StaleClient) -> ClusterAdmin:
-        admin = ClusterAdmin(Access("127.0.0.1:1"), "source", timeout_s=10)
+    def make(client: StaleClient, timeout_s: float = 10) -> ClusterAdmin:
+        admin = ClusterAdmin(Access("127.0.0.1:1"), "source", timeout_s=timeout_s)
         monkeypatch.setattr(admin, "_client", client)
         return admin
 
@@ -78,6 +79,30 @@ def test_what_does_not_pass_is_told_at_once(of: Callable[[StaleClient], ClusterA
     with pytest.raises(ClusterError, match="says POLICY_VIOLATION"):
         of(client).call("alter it", lambda _left_s: client.ask(KafkaError.POLICY_VIOLATION), ORDERS)
     assert (client.asked, client.described) == (1, [])
+
+
+def test_topic_whose_partitions_have_no_leader_for_a_moment_is_not_taken_for_an_unknown_one(
+    of: Callable[[StaleClient], ClusterAdmin],
+) -> None:
+    client = StaleClient(knows_after=2)
+    assert of(client).call("read it", lambda _left_s: client.ask(KafkaError._NOENT), ORDERS) == 7
+
+
+def test_topic_without_leaders_is_told_as_that_in_the_end(of: Callable[..., ClusterAdmin]) -> None:
+    client = StaleClient(knows_after=1 << 40)
+    with pytest.raises(NotReached, match="cannot read it: its partitions have no leader in the source cluster"):
+        of(client, timeout_s=0.1).call("read it", lambda _left_s: client.ask(KafkaError._NOENT), ORDERS)
+
+
+def test_topic_that_is_unknown_is_told_after_one_look(of: Callable[[StaleClient], ClusterAdmin]) -> None:
+    client = StaleClient(knows_after=3, says=KafkaError.UNKNOWN_TOPIC_OR_PART)
+    admin = of(client)
+    with pytest.raises(NotFound):
+        admin.call("read it", lambda _left_s: client.ask(KafkaError._NOENT), ORDERS)
+    assert (client.asked, client.described) == (1, [["orders"]])
+    found = admin.each(["orders"], "read", lambda *_: {"orders": lambda: client.ask(KafkaError._NOENT)}, "READ")
+    assert isinstance(found["orders"], NotFound)
+    assert (client.asked, client.described) == (2, [["orders"]] * 2)
 
 
 def test_of_several_topics_the_refused_ones_are_learned_and_asked_again(

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
 
 from kmirror import __version__
 from kmirror.admin.client_conf import client_conf
-from kmirror.admin.failures import NOT_LET_IN, PASSING, SILENT, error_of, translated
+from kmirror.admin.failures import NO_LEADERS, NOT_LET_IN, PASSING, SILENT, error_of, translated
 from kmirror.errors import AuthorizationFailed, KmirrorError, NotFound, NotReached
 from kmirror.model.access import Access
 from kmirror.model.rights import SOURCE, Need
@@ -257,19 +257,20 @@ class ClusterAdmin:
         waiting = list(topics)
         while waiting:
             answers = ask(self._client, waiting, max(0.1, deadline - time.monotonic()))
-            again = []
+            again: dict[str, KafkaError] = {}
             for topic, answer in answers.items():
                 try:
                     found[topic] = answer()
                 except KafkaException as failure:
                     error = error_of(failure)
-                    if error.code() in PASSING and time.monotonic() + _PAUSE_S < deadline:
-                        again.append(topic)
+                    if _may_pass(error, deadline):
+                        again[topic] = error
                     else:
                         found[topic] = self._words(error, f'{doing} "{topic}"', Need("TOPIC", operation, topic))
-            waiting = again
-            if waiting:
-                self._look_again(waiting, deadline)
+            if again:
+                unknown = self._look_again(again, deadline)
+                found |= {topic: self._words(error, f'{doing} "{topic}"') for topic, error in unknown.items()}
+            waiting = [topic for topic in again if topic not in found]
         return found
 
     @property
@@ -285,24 +286,29 @@ class ClusterAdmin:
                 return ask(max(0.1, deadline - time.monotonic()))
             except KafkaException as failure:
                 error = error_of(failure)
-                if error.code() not in PASSING or time.monotonic() + _PAUSE_S > deadline:
+                if not _may_pass(error, deadline):
                     raise self._words(error, doing, need) from failure
-            self._look_again([need.name] if need and need.resource == "TOPIC" else [], deadline)
+                refused = {need.name: error} if need and need.resource == "TOPIC" else {}
+                for unknown in self._look_again(refused, deadline).values():
+                    raise self._words(unknown, doing) from failure
 
-    def _look_again(self, topics: Sequence[str], deadline: float) -> None:
-        """Before another try: the client learns who leads these topics now, or which brokers there are.
+    def _look_again(self, refused: Mapping[str, KafkaError], deadline: float) -> dict[str, KafkaError]:
+        """Before another try the client learns who leads these topics now, or which brokers there are.
 
         It goes by what it has learned for minutes, also after brokers refused it for that. Not by `list_topics(topic)`,
-        by which a broker would create one that does not exist.
+        by which a broker would create one that does not exist. Returns those for which there is no leader to wait for.
         """
         time.sleep(_PAUSE_S)
         left_s = max(0.1, deadline - time.monotonic())
-        if topics:
-            found = list(self._client.describe_topics(TopicCollection(list(topics)), request_timeout=left_s).values())
-        else:
-            found = [self._client.describe_cluster(request_timeout=left_s)]
-        for answer in found:
-            answer.exception()  # waits for it; what went wrong, the next try tells
+        if not refused:
+            self._client.describe_cluster(request_timeout=left_s).exception()  # waits; the next try tells what is wrong
+            return {}
+        described = self._client.describe_topics(TopicCollection(list(refused)), request_timeout=left_s)
+        failures = {topic: answer.exception() for topic, answer in described.items()}
+        errors = {topic: error_of(e) for topic, e in failures.items() if isinstance(e, KafkaException)}
+        leaderless = {topic for topic, error in refused.items() if error.code() == NO_LEADERS}
+        unknown = KafkaError.UNKNOWN_TOPIC_OR_PART
+        return {topic: error for topic, error in errors.items() if topic in leaderless and error.code() == unknown}
 
     # --- for the modules beside this one, that ask the same cluster for other things
 
@@ -338,6 +344,11 @@ class ClusterAdmin:
     def _note(self, error: KafkaError) -> None:
         if error.code() in NOT_LET_IN:
             self._noted = error
+
+
+def _may_pass(error: KafkaError, deadline: float) -> bool:
+    """Before `deadline`, and time for another try is left."""
+    return error.code() in {*PASSING, NO_LEADERS} and time.monotonic() + _PAUSE_S < deadline
 
 
 def _only(answers: Mapping[K, "Future[T]"]) -> "Future[T]":

@@ -6,7 +6,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 
-from kmirror.errors import AuthorizationFailed, ClusterError, Conflict, KmirrorError, NotFound, Unreachable
+from kmirror.errors import AuthorizationFailed, ClusterError, Conflict, KmirrorError, NotFound, NotReached, Unreachable
 from kmirror.model.access import Access
 from kmirror.model.rights import Need, to_grant
 
@@ -59,10 +59,12 @@ _HINTS: Final = MappingProxyType(
     }
 )
 
+NO_LEADERS: Final = KafkaError._NOENT  # noqa: SLF001
+"""What librdkafka says of ListOffsets where it knows no leader: there is none just now, or there is no such topic."""
+
 _UNKNOWN: Final = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._NOENT,  # noqa: SLF001 - ListOffsets of a topic without partitions
         KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
     }
@@ -118,6 +120,8 @@ def translated(error: KafkaError, *, doing: str, side: str, access: Access, need
             hint=to_grant(access, need) if need else "`kmirror doctor --rights` prints what to grant.",
             code="AUTHORIZATION_ERROR",
         )
+    if code == NO_LEADERS:
+        return NotReached(f"cannot {doing}: its partitions have no leader in the {side} cluster")
     if code in _UNKNOWN:
         return NotFound(f"cannot {doing}: the {side} cluster does not know it")
     if code == KafkaError.TOPIC_ALREADY_EXISTS:
