@@ -197,12 +197,10 @@ def test_lag_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     copy.copied(sent.step)
     assert copy.lag_ms() == 0
     clock[0] += 3_600_000  # an hour without a record
-    copy.asked_ms = clock[0] - 500
-    copy.source_seen(5)
+    copy.source_seen(5, clock[0] - 500)
     assert copy.lag_ms() == 0
     clock[0] += 10
-    copy.asked_ms = clock[0] - 10
-    copy.source_seen(6)
+    copy.source_seen(6, clock[0] - 10)
     assert copy.lag_ms() == 510  # since the question before, whatever the last record's timestamp says
     clock[0] += 60_000  # the source can't be asked any more
     assert copy.lag_ms() == 60_510

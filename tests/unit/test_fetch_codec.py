@@ -26,20 +26,39 @@ def topic_id(name: str) -> bytes:
 @given(
     VERSIONS,
     st.lists(st.tuples(NAMES, INT32, INT64, INT32), max_size=8, unique_by=lambda t: t[:2]),
-    st.tuples(INT32, INT32),
-    st.integers(0, 1),
-    st.text(max_size=200),
+    st.tuples(INT32, INT32, st.integers(0, 1), st.text(max_size=200)),
+    st.tuples(INT32, st.integers(-1, 2**31 - 1)),
+    st.lists(st.tuples(NAMES, INT32), max_size=5, unique=True),
 )
 def test_kafka_python_reads_our_request(
-    version: int, wanted: list[tuple[str, int, int, int]], limits: tuple[int, int], isolation: int, rack: str
+    version: int,
+    wanted: list[tuple[str, int, int, int]],
+    how: tuple[int, int, int, str],
+    session: tuple[int, int],
+    gone: list[tuple[str, int]],
 ) -> None:
-    wait, size = limits
+    wait, size, isolation, rack = how
     items = [FetchPartition(name, topic_id(name), number, offset, most) for name, number, offset, most in wanted]
-    body = encode_fetch(version, items, max_wait_ms=wait, max_bytes=size, isolation=isolation, min_bytes=3, rack=rack)
+    forgotten = [FetchPartition(name, topic_id(name), number, 0, 0) for name, number in gone]
+    body = encode_fetch(
+        version,
+        items,
+        max_wait_ms=wait,
+        max_bytes=size,
+        isolation=isolation,
+        min_bytes=3,
+        rack=rack,
+        session=session,
+        forgotten=forgotten,
+    )
     found = FetchRequest.decode(body, version=version)
     assert (found.max_wait_ms, found.max_bytes, found.isolation_level, found.min_bytes) == (wait, size, isolation, 3)
-    assert (found.replica_id, found.session_id, found.session_epoch) == (-1, 0, -1)
-    assert (found.forgotten_topics_data, found.rack_id) == ([], rack)
+    assert (found.replica_id, found.session_id, found.session_epoch, found.rack_id) == (-1, *session, rack)
+    assert {
+        (f.topic_id.bytes if version == 13 else f.topic, number)
+        for f in found.forgotten_topics_data
+        for number in f.partitions
+    } == {(topic_id(name) if version == 13 else name, number) for name, number in gone}
     got = [
         (t.topic_id.bytes if version == 13 else t.topic, p.partition, p.fetch_offset, p.partition_max_bytes)
         for t in found.topics
@@ -102,8 +121,8 @@ def frame_of(answer: FetchResponse, version: int) -> memoryview:
 @given(responses())
 def test_we_read_what_kafka_python_writes(made: tuple[int, FetchResponse]) -> None:
     version, answer = made
-    throttle, error, found = decode_fetch(frame_of(answer, version), version)
-    assert (throttle, error) == (answer.throttle_time_ms, answer.error_code)
+    throttle, error, found, session_id = decode_fetch(frame_of(answer, version), version)
+    assert (throttle, error, session_id) == (answer.throttle_time_ms, answer.error_code, answer.session_id)
     expected = [
         Fetched(
             t.topic_id.bytes if version == 13 else t.topic,

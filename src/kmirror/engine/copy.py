@@ -2,14 +2,14 @@
 
 import time
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
 from kmirror.engine.coalesce import SMALL_BYTES, before, take
 from kmirror.engine.counters import MirrorCounters
-from kmirror.engine.lag import SourceEnds, age_ms
+from kmirror.engine.lag import Sight, SourceEnds, age_ms
 from kmirror.engine.nearby import Nearby
 from kmirror.engine.steps import Append, Fill, Gap, Stop
 from kmirror.engine.window import FAR_BATCH_BYTES
@@ -28,6 +28,16 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Watcher(Protocol):
+    """Who fetches for a partition: see `engine/lane.py`."""
+
+    def touch(self, copy: "PartitionCopy") -> None: ...
+
+    def awaits(self, copy: "PartitionCopy") -> bool: ...
+
+    def release(self, copy: "PartitionCopy") -> None: ...
+
+
 class PartitionCopy:
     """State of one partition, changed by its opener, its source's fetcher and its destination's producer alone.
 
@@ -38,7 +48,8 @@ class PartitionCopy:
     token, so that whatever is older is refused.
     `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
     under way meanwhile is dropped. `merged_bytes`: small batches are merged up to so many bytes; 0: never.
-    `fetching`: a fetch asks for it. `far`: the destination is a long way off, so that larger batches are merged too.
+    `lane`: who fetches for it, and is told of all that changes what is to be fetched. `far`: the destination is a long
+    way off, so that larger batches are merged too.
     """
 
     def __init__(
@@ -74,7 +85,6 @@ class PartitionCopy:
         self.ending: Stop | None = None
         self.fetch_bytes = 0
         self.source_end: int | None = None
-        self.asked_ms: int | None = None
         self.fetched_ms: int | None = None
         self.source_trouble: Trouble | None = None
         self.destination_trouble: Trouble | None = None
@@ -83,7 +93,7 @@ class PartitionCopy:
         self.backoff = Backoff()
         self.retry_fetch_at = 0.0
         self.merged_bytes = merged_bytes
-        self.fetching = False
+        self.lane: Watcher | None = None
         self.nearby = Nearby()
         self.far = False
         self._merged_most = FAR_BATCH_BYTES
@@ -93,12 +103,19 @@ class PartitionCopy:
         self._budget = budget
         self._last_timestamp: int | None = None
         self._source_ends = SourceEnds()
+        self._sight: Sight | None = None
+        self._answers_seen = 0
 
     @property
     def name(self) -> str:
         return f"{self.topic}[{self.partition}]"
 
     # --- between fetcher and producer
+
+    def touch(self) -> None:
+        """What is to be fetched may have changed."""
+        if self.lane is not None:
+            self.lane.touch(self)
 
     @property
     def queued_bytes(self) -> int:
@@ -123,6 +140,7 @@ class PartitionCopy:
             self._queue.append(step)
         self._queue_bytes += step.size
         self.position = step.end
+        self.touch()
 
     def next_step(self) -> Append | Fill | None:
         return self._queue[0] if self._queue else None
@@ -132,6 +150,7 @@ class PartitionCopy:
         step, size = take(self._queue, *self._merging())
         self._queue_bytes -= size
         self._budget.adjust(size, step.size)
+        self.touch()
         return step
 
     @property
@@ -179,6 +198,7 @@ class PartitionCopy:
             self._queue[0] = Fill(log_end, gap.end - log_end, gap.gap)
         else:
             self._queue.popleft()
+        self.touch()
 
     def drop_queue(self) -> None:
         """Forgets what is fetched and not sent: it is fetched again from the log end."""
@@ -187,10 +207,12 @@ class PartitionCopy:
         self._queue_bytes = 0
         self.position = self.appender.next_offset
         self.position_epoch = -1
+        self.touch()
 
     def cut_at(self, limit: int) -> None:
         """Nothing from offset `limit` on is sent any more (the target of a promote)."""
         self.limit = limit
+        self.touch()
         while self._queue and self._queue[-1].base >= limit:
             step = self._queue.pop()
             self._queue_bytes -= step.size
@@ -220,6 +242,7 @@ class PartitionCopy:
         self.is_open = True
         if not self.write_denied:
             self.destination_trouble = None
+        self.touch()
 
     def closed(self) -> None:
         """Needs opening again; what is in flight is still waited for."""
@@ -262,12 +285,32 @@ class PartitionCopy:
 
     # --- how it stands
 
-    def source_seen(self, stable_end: int) -> None:
+    def source_seen(self, stable_end: int, asked_ms: int | None = None) -> None:
+        """An answer shows where the source ends; `asked_ms`: when it was asked, now if not given."""
+        self._catch_up()
         self.source_end = stable_end
         self.fetched_ms = now_ms()
         self.source_trouble = None
-        asked_ms = self.fetched_ms if self.asked_ms is None else self.asked_ms
+        asked_ms = self.fetched_ms if asked_ms is None else asked_ms
         self._source_ends.add(asked_ms, self.fetched_ms, stable_end, self.appender.log_end)
+
+    def keep_in_sight(self, sight: Sight) -> None:
+        """From now on what `sight` tells is true of this partition."""
+        self._sight, self._answers_seen = sight, sight.answers
+
+    def look_away(self) -> None:
+        """The source is not asked for this partition for now, or has told of a trouble."""
+        self._catch_up()
+        self._sight = None
+
+    def _catch_up(self) -> None:
+        """Takes over the answers that had nothing new to tell of this partition."""
+        seen = self._sight
+        if seen is None or self.source_end is None or seen.answers == self._answers_seen:
+            return
+        self._answers_seen = seen.answers
+        self.fetched_ms = seen.answered_ms
+        self._source_ends.add(seen.asked_ms, seen.answered_ms, self.source_end, self.appender.log_end)
 
     def in_trouble(self, error: Exception, *, at_source: bool) -> None:
         """Remembers the cause, and since when there is one."""
@@ -285,6 +328,7 @@ class PartitionCopy:
         """Age of the oldest record not yet copied; 0 when all is that the source showed when it was last asked."""
         if self.source_end is None:
             return None
+        self._catch_up()
         log_end = self.appender.log_end
         if log_end >= self.source_end:
             return 0
@@ -305,12 +349,13 @@ class PartitionCopy:
         elif shown:
             state = PartitionState.SOURCE_UNAVAILABLE
         known = self.is_open or self.generation > 0
+        lag_ms = self.lag_ms()
         return PartitionStatus(
             partition=self.partition,
             state=state,
             log_end=self.appender.log_end if known else None,
             source_end=self.source_end,
-            lag_ms=self.lag_ms(),
+            lag_ms=lag_ms,
             fetched_ms=self.fetched_ms,
             trouble=shown,
             error=own_error,

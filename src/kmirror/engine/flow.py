@@ -4,7 +4,7 @@ A partition flows once it is opened; what breaks it closes it, and it is opened 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from kmirror.engine.denied import explained
 from kmirror.engine.destination import DestinationProducer
 from kmirror.engine.gap_filler import GapFiller
 from kmirror.engine.identity import Superseded
+from kmirror.engine.intake import FetchEvents
 from kmirror.engine.mirror_copy import MirrorCopy
 from kmirror.engine.opening import Broken, Sides, SourceTrouble, open_partition
 from kmirror.engine.recorder import Recorder
@@ -86,13 +87,6 @@ class Flow:
         self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
 
-    def _assigned(self, node: int) -> Iterator[PartitionCopy]:
-        for mirror in self._engine.mirrors.values():
-            if mirror.running:
-                for copy in mirror.partitions.values():
-                    if self._fetched_from(copy) == node:
-                        yield copy
-
     def _fetched_from(self, copy: PartitionCopy) -> int | None:
         return copy.nearby.choose(self._source.leader(copy.source_topic, copy.partition))
 
@@ -103,13 +97,15 @@ class Flow:
             self._settings,
             self._budget,
             self._brake,
+            tell=FetchEvents(
+                on_ready=self._send_on,
+                on_end=self._on_end,
+                on_out_of_range=self._on_out_of_range,
+                on_moved=self.start_fetching,
+                on_stale=self._engine.source_stale,
+            ),
             brokers=lambda: len(self._fetchers),
-            assigned=self._assigned,
-            on_ready=self._send_on,
-            on_end=self._on_end,
-            on_out_of_range=self._on_out_of_range,
-            on_moved=self.start_fetching,
-            on_stale=self._engine.source_stale,
+            fetched_from=self._fetched_from,
         )
         self._fetchers[node] = fetcher
         self._engine.start(fetcher.run())
@@ -144,6 +140,7 @@ class Flow:
                 self._send_on(copy)
         finally:
             copy.bridging = False
+            copy.touch()
 
     def _producer(self, node: int) -> DestinationProducer:
         if node not in self._producers:
@@ -253,10 +250,13 @@ class Flow:
                 return
 
     def start_fetching(self, copy: PartitionCopy) -> None:
+        """Has it fetched from where it is to be now, if it is not already."""
         node = self._fetched_from(copy)
-        if node is not None and node not in self._fetchers:
+        if node is None:
+            return
+        if node not in self._fetchers:
             self._start_fetcher(node)
-        self.wake()
+        self._fetchers[node].fetch(copy)
 
     def _on_broken(self, copy: PartitionCopy, error: ClusterError) -> None:
         """What was sent is refused or in doubt: once all answers are in, the partition is opened again."""
@@ -286,7 +286,7 @@ class Flow:
         if mirror:
             self._engine.fail(mirror, MirrorError(error.code, error.message, copy.partition, error.offset))
 
-    def wake(self) -> None:
-        """Leaders or topics were read anew."""
+    async def end_sessions(self) -> None:
+        """Leaves nothing behind at the source's brokers. Raises ClusterError."""
         for fetcher in self._fetchers.values():
-            fetcher.wake()
+            await fetcher.end_sessions()

@@ -21,6 +21,18 @@ class _Answer:
     end: int
 
 
+@dataclass(slots=True)
+class Sight:
+    """When a broker was last asked and answered, for all partitions of which it had nothing new to tell.
+
+    `answers` counts them: a clock may be set back.
+    """
+
+    answers: int = 0
+    asked_ms: int = 0
+    answered_ms: int = 0
+
+
 class SourceEnds:
     """Where the source ended at which time: the last answers, from the newest offset that is copied on."""
 

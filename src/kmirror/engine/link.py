@@ -5,6 +5,7 @@ the destination's log end.
 """
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import replace
@@ -38,6 +39,7 @@ from kmirror.wire.cluster import Cluster
 log = events(__name__)
 
 _DRAIN_S: Final = 8.0
+_GOODBYE_S: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TICK_S: Final = 0.05
 _IDLE: Final = RECORDED - LIVE - {MirrorState.PAUSED, MirrorState.FAILED}
@@ -152,6 +154,7 @@ class LinkEngine:
                 mirror.halt()
             async with asyncio.timeout(_DRAIN_S):
                 await self._all_drained()
+            await self._say_goodbye()
         except TimeoutError:
             log.warning("stopping with batches in flight: the next run reads where the log ends")
         finally:
@@ -166,6 +169,12 @@ class LinkEngine:
     async def _all_drained(self) -> None:
         while not all(mirror.drained for mirror in self.mirrors.values()) and self._fault is None:  # noqa: ASYNC110
             await asyncio.sleep(_TICK_S)
+
+    async def _say_goodbye(self) -> None:
+        """A broker that does not answer any more forgets us by itself."""
+        with contextlib.suppress(ClusterError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._flow.end_sessions()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
@@ -218,7 +227,6 @@ class LinkEngine:
                 self._flow.open_when_due(mirror, copy)
                 if copy.is_open:
                     self._flow.start_fetching(copy)
-        self._flow.wake()
 
     def _look_at_topics(self, mirror: MirrorCopy) -> None:
         if not mirror.running:

@@ -60,7 +60,9 @@ class MirrorCopy:
                     copy.cut_at(target)
         else:
             for copy in self.partitions.values():
-                copy.limit = None
+                if copy.limit is not None:
+                    copy.limit = None
+                    copy.touch()
 
     def halt(self) -> None:
         """Fetches and sends nothing more; what is in flight is waited for elsewhere."""

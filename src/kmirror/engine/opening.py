@@ -237,9 +237,13 @@ async def _fetch(cluster: Cluster, item: FetchPartition, *, isolation: int = wir
     _, connection = await _leader(cluster, item.topic, item.topic_id, item.partition, "check")
     version = fetch_version(connection)
     body = wire_fetch.encode_fetch(version, [item], max_wait_ms=0, max_bytes=_CHECK_BYTES, isolation=isolation)
+    await connection.unthrottled()
     frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=30.0)
-    _, error, partitions = wire_fetch.decode_fetch(frame, version)
+    throttle_ms, error, partitions, _ = wire_fetch.decode_fetch(frame, version)
     check(error, f"Fetch {item.topic}[{item.partition}]")
+    connection.throttled(throttle_ms)
+    if not partitions:
+        raise NotReady(f"the {cluster.role}'s quota leaves no room for a fetch of {item.topic}[{item.partition}]")
     return partitions[0]
 
 

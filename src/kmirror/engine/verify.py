@@ -243,7 +243,7 @@ class _Log:
             version, [item], max_wait_ms=_WAIT_MS, max_bytes=_FETCH_BYTES, isolation=isolation
         )
         frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=_REQUEST_S)
-        _, error, partitions = wire_fetch.decode_fetch(frame, version)
+        _, error, partitions, _ = wire_fetch.decode_fetch(frame, version)
         check(error, f"Fetch {self._name(partition)}")
         found = partitions[0]
         if found.error == OFFSET_OUT_OF_RANGE:

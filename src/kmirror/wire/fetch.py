@@ -1,9 +1,12 @@
-"""Fetch (api 1) by hand, versions 12 (topics by name) and 13 (by topic id, KIP-516): see FetchRequest.json in Kafka."""
+"""Fetch (api 1) by hand, versions 12 (topics by name) and 13 (by topic id, KIP-516): see FetchRequest.json in Kafka.
+
+What a session is (KIP-227) is in `fetch_session`; here it is two numbers and a list of forgotten partitions.
+"""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kmirror.wire.errors import ProtocolError
 from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
@@ -13,6 +16,8 @@ BY_NAME: Final = 12
 BY_ID: Final = 13
 READ_UNCOMMITTED: Final = 0
 READ_COMMITTED: Final = 1
+WITHOUT_SESSION: Final = (0, -1)
+"""Session id and epoch of a request that neither has a session nor wants one (FetchMetadata.LEGACY)."""
 
 _REQUEST: Final = struct.Struct(">iiiibii")  # replica, max wait, min bytes, max bytes, isolation, session id, epoch
 _PARTITION: Final = struct.Struct(">iiqiqi")  # index, leader epoch, offset, last fetched epoch, log start, max bytes
@@ -58,6 +63,15 @@ class Fetched:
     preferred: int = -1
 
 
+class FetchAnswer(NamedTuple):
+    """`session_id` is that of the request's session, or of the new one; 0 where there is none."""
+
+    throttle_ms: int
+    error: int
+    partitions: list[Fetched]
+    session_id: int
+
+
 def encode_fetch(
     version: int,
     partitions: Sequence[FetchPartition],
@@ -67,34 +81,45 @@ def encode_fetch(
     isolation: int = READ_COMMITTED,
     min_bytes: int = 1,
     rack: str = "",
+    session: tuple[int, int] = WITHOUT_SESSION,
+    forgotten: Sequence[FetchPartition] = (),
 ) -> bytes:
-    """The body of a fetch without a session; the order of the partitions is kept, topic by topic.
+    """The body of a fetch; the order of the partitions is kept, topic by topic.
 
     With `rack` the leader may name a replica that is nearer, instead of records (KIP-392).
     """
-    topics: dict[str, list[FetchPartition]] = {}
-    for p in partitions:
-        topics.setdefault(p.topic, []).append(p)
-    out = [
-        _REQUEST.pack(-1, max_wait_ms, min_bytes, max_bytes, isolation, 0, -1),
-        encode_unsigned(len(topics) + 1),
-    ]
-    for name, items in topics.items():
-        out.append(items[0].topic_id if version >= BY_ID else encode_unsigned(len(name) + 1) + name.encode())
-        out.append(encode_unsigned(len(items) + 1))
+    out = [_REQUEST.pack(-1, max_wait_ms, min_bytes, max_bytes, isolation, *session)]
+    for head, items in _by_topic(out, version, partitions):
+        out.append(head)
         out.extend(_PARTITION.pack(p.partition, -1, p.offset, p.last_epoch, -1, p.max_bytes) + b"\0" for p in items)
         out.append(b"\0")
+    for head, items in _by_topic(out, version, forgotten):
+        out.append(head)
+        out.append(struct.pack(f">{len(items)}i", *(p.partition for p in items)) + b"\0")
     name_of_rack = rack.encode()
-    out.append(b"\1" + encode_unsigned(len(name_of_rack) + 1) + name_of_rack + b"\0")  # no forgotten topics, no tags
+    out.append(encode_unsigned(len(name_of_rack) + 1) + name_of_rack + b"\0")  # no tags
     return b"".join(out)
 
 
-def decode_fetch(frame: memoryview, version: int) -> tuple[int, int, list[Fetched]]:
-    """(throttle time in ms, error, partitions) of an answer's frame; raises ProtocolError."""
+def _by_topic(
+    out: list[bytes], version: int, partitions: Sequence[FetchPartition]
+) -> Iterator[tuple[bytes, list[FetchPartition]]]:
+    """Appends how many topics there are; yields of each its name or id with the number of partitions, and these."""
+    topics: dict[str, list[FetchPartition]] = {}
+    for p in partitions:
+        topics.setdefault(p.topic, []).append(p)
+    out.append(encode_unsigned(len(topics) + 1))
+    for name, items in topics.items():
+        topic = items[0].topic_id if version >= BY_ID else encode_unsigned(len(name) + 1) + name.encode()
+        yield topic + encode_unsigned(len(items) + 1), items
+
+
+def decode_fetch(frame: memoryview, version: int) -> FetchAnswer:
+    """What an answer's frame holds; raises ProtocolError."""
     try:
         position = skip_tags(frame, 4)
-        throttle, error = struct.unpack_from(">ih", frame, position)
-        return throttle, error, list(_partitions(frame, position + 10, version))
+        throttle, error, session_id = struct.unpack_from(">ihi", frame, position)
+        return FetchAnswer(throttle, error, list(_partitions(frame, position + 10, version)), session_id)
     except (struct.error, IndexError, ValueError) as e:
         raise ProtocolError(f"unreadable fetch response: {e}") from e
 
