@@ -25,7 +25,7 @@ from kmirror.model.topic_configs import ALWAYS, OPTIONAL
 
 _WHILE_FILLED: Final = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 """DeleteRecords needs the first; the filler has no key, which a compacted topic refuses."""
-_AWAIT_S: Final = 10.0  # for the leaders of what was just created
+_AWAIT_S: Final = 120.0  # a busy broker makes the logs of hundreds of topics before it knows of the next one
 _PAUSE_S: Final = 0.2
 
 T = TypeVar("T")
@@ -92,6 +92,8 @@ def _ask_until(
     while waiting:
         found |= ask(waiting)
         late = [name for name in waiting if not done(found[name])]
+        if len(late) < len(waiting):
+            deadline = time.monotonic() + _AWAIT_S
         if not late or time.monotonic() > deadline:
             break
         waiting = late
