@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given
@@ -15,41 +14,7 @@ from kmirror.wire import connection as module
 from kmirror.wire.connection import Connection
 from kmirror.wire.dial import connect
 from kmirror.wire.errors import BrokerError, ConnectionLost, ProtocolError, UnsupportedVersion
-from support.raw_frames import VERSIONS, frame, request
-
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
-Serve = Callable[[Reader, Writer], Awaitable[None]]
-
-
-def with_server(serve: Serve, act: Callable[[Connection], Awaitable[None]], *, hello: bytes = VERSIONS) -> None:
-    """Runs `act` on a connection to a server that answers ApiVersions with `hello` and then is `serve`."""
-
-    async def run() -> None:
-        async def on_client(reader: Reader, writer: Writer) -> None:
-            try:
-                key, version, correlation, _ = await request(reader)
-                assert (key, version) == (18, 0)
-                writer.write(frame(correlation, hello))
-                await serve(reader, writer)
-            except (ConnectionError, asyncio.IncompleteReadError):
-                pass  # the client went: each test says itself whether it should
-            finally:
-                writer.close()
-
-        server = await asyncio.start_server(on_client, "127.0.0.1", 0)
-        host, port = server.sockets[0].getsockname()
-        connection = None
-        try:
-            async with asyncio.timeout(20):
-                connection = await connect(Access(f"{host}:{port}"), host, port, timeout=2)
-                await act(connection)
-        finally:
-            if connection:
-                connection.close()
-            server.close()
-            await asyncio.sleep(0)
-
-    asyncio.run(run())
+from support.raw_frames import Reader, Writer, frame, request, with_server
 
 
 def ask(connection: Connection, body: bytes = b"", *, timeout: float = 10) -> "asyncio.Future[memoryview]":

@@ -20,10 +20,11 @@ from kmirror.wire import fetch as wire_fetch
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
-from kmirror.wire.errors import OFFSET_OUT_OF_RANGE, check
+from kmirror.wire.errors import OFFSET_OUT_OF_RANGE, ProtocolError, check
 from kmirror.wire.fetch import Fetched, FetchPartition
 
 _CHECK_BYTES: Final = 1 << 20
+_ANSWER_S: Final = 30.0
 _SETTLE_S: Final = 1.0
 BEHIND_A_MARKER: Final = 100
 """So many offsets before a marker at its end the tail check looks at, too."""
@@ -31,6 +32,10 @@ BEHIND_A_MARKER: Final = 100
 
 class NotReady(ClusterError):
     """Passes by itself: no leader yet, or a high watermark that is still behind the log end."""
+
+
+class HeldBack(NotReady):
+    """A quota has a broker answer without what was asked for. The connection knows how long it stays silent."""
 
 
 class SourceTrouble(ClusterError):
@@ -235,15 +240,25 @@ async def _source_view(copy: PartitionCopy, source: Cluster, start: int, end: in
 
 async def _fetch(cluster: Cluster, item: FetchPartition, *, isolation: int = wire_fetch.READ_UNCOMMITTED) -> Fetched:
     _, connection = await _leader(cluster, item.topic, item.topic_id, item.partition, "check")
+    return await fetch_one(connection, item, max_wait_ms=0, isolation=isolation)
+
+
+async def fetch_one(connection: Connection, item: FetchPartition, *, max_wait_ms: int, isolation: int) -> Fetched:
+    """Of one partition alone; its own error is not looked at. Raises HeldBack: asking again waits as long as needed."""
+    where = f"Fetch {item.topic}[{item.partition}]"
     version = fetch_version(connection)
-    body = wire_fetch.encode_fetch(version, [item], max_wait_ms=0, max_bytes=_CHECK_BYTES, isolation=isolation)
+    body = wire_fetch.encode_fetch(
+        version, [item], max_wait_ms=max_wait_ms, max_bytes=item.max_bytes, isolation=isolation
+    )
     await connection.unthrottled()
-    frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=30.0)
+    frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=_ANSWER_S)
     throttle_ms, error, partitions, _ = wire_fetch.decode_fetch(frame, version)
-    check(error, f"Fetch {item.topic}[{item.partition}]")
     connection.throttled(throttle_ms)
-    if not partitions:
-        raise NotReady(f"the {cluster.role}'s quota leaves no room for a fetch of {item.topic}[{item.partition}]")
+    check(error, where)
+    if not partitions and throttle_ms > 0:  # ClientQuotaManager: over its quota a client gets an empty answer
+        raise HeldBack(f"{where}: {connection.name} holds it back for {throttle_ms} ms by a quota")
+    if len(partitions) != 1:
+        raise ProtocolError(f"{where}: {connection.name} answers for {len(partitions)} partitions")
     return partitions[0]
 
 

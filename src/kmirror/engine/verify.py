@@ -9,14 +9,13 @@ from typing import Final
 
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.compare import Comparison, Piece, View, pieces
-from kmirror.engine.opening import fetch_version
+from kmirror.engine.opening import HeldBack, fetch_one
 from kmirror.engine.steps import Stop
 from kmirror.engine.translate import translate
 from kmirror.errors import ClusterError
 from kmirror.model.access import Access
 from kmirror.model.compaction import Compaction
 from kmirror.model.verification import PartitionPlan, TopicPlan, Watcher
-from kmirror.wire import fetch as wire_fetch
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster, WrongCluster
 from kmirror.wire.connection import Connection
@@ -27,7 +26,6 @@ from kmirror.wire.topic_id import topic_id_bytes
 _FETCH_BYTES: Final = 2 << 20
 _AT_ONCE: Final = 4
 _WAIT_MS: Final = 500
-_REQUEST_S: Final = 30.0
 _SILENCE_S: Final = 30.0
 
 
@@ -213,6 +211,9 @@ class _Log:
                 fetched = await self._fetch(partition, position, READ_COMMITTED if committed else READ_UNCOMMITTED)
             except WrongCluster:
                 raise
+            except HeldBack:
+                deadline = loop.time() + _SILENCE_S  # it answers
+                continue
             except ClusterError:
                 if loop.time() > deadline:
                     raise
@@ -237,15 +238,8 @@ class _Log:
 
     async def _fetch(self, partition: int, position: int, isolation: int) -> Fetched:
         connection = await self._connection(partition)
-        version = fetch_version(connection)
         item = FetchPartition(self._topic, self._topic_id, partition, position, _FETCH_BYTES)
-        body = wire_fetch.encode_fetch(
-            version, [item], max_wait_ms=_WAIT_MS, max_bytes=_FETCH_BYTES, isolation=isolation
-        )
-        frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=_REQUEST_S)
-        _, error, partitions, _ = wire_fetch.decode_fetch(frame, version)
-        check(error, f"Fetch {self._name(partition)}")
-        found = partitions[0]
+        found = await fetch_one(connection, item, max_wait_ms=_WAIT_MS, isolation=isolation)
         if found.error == OFFSET_OUT_OF_RANGE:
             start = await rpc.list_offset(connection, self._topic, partition, at=rpc.EARLIEST, replica=rpc.AS_CONSUMER)
             if start > position:
