@@ -13,7 +13,7 @@ import pytest
 
 from kmirror.model.status import LinkState, LinkStatus
 from kmirror.process import control, control_server
-from kmirror.process.control import last_seen, nudge, observe
+from kmirror.process.control import is_ending, last_seen, nudge, observe
 from kmirror.process.control_server import ControlServer
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
@@ -27,7 +27,9 @@ def short_and_long(tmp_path: Path) -> list[Home]:
     return [Home(tmp_path, tmp_path / "r"), Home(deep, deep / "r")]
 
 
-def served(home: Home, act: Callable[[RunFiles], Any], status: LinkStatus = STATUS) -> tuple[Any, int]:
+def served(
+    home: Home, act: Callable[[RunFiles], Any], status: LinkStatus = STATUS, *, ending: bool = False
+) -> tuple[Any, int]:
     """What `act` gives in a thread while a runner serves; and how often it was told to reload."""
     files = RunFiles(home, "l")
     files.create()
@@ -36,7 +38,7 @@ def served(home: Home, act: Callable[[RunFiles], Any], status: LinkStatus = STAT
 
     async def run() -> Any:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: stray.append(context))
-        server = ControlServer(files.socket, lambda: status, lambda: reloads.append(1))
+        server = ControlServer(files.socket, lambda: status, lambda: reloads.append(1), lambda: ending)
         await server.start()
         try:
             return await asyncio.to_thread(act, files)
@@ -68,6 +70,13 @@ def test_status_and_reload_by_short_and_long_paths(tmp_path: Path) -> None:
         assert served(home, lambda _, home=home: observe(home, "l")) == (STATUS, 0)
         assert served(home, lambda _, home=home: nudge(home, "l")) == (None, 1)
     assert not list(tmp_path.glob("*.sock"))
+
+
+def test_whether_it_is_ending(tmp_path: Path) -> None:
+    home = Home(tmp_path, tmp_path / "r")
+    for ending in (False, True):
+        assert served(home, lambda _: is_ending(home, "l"), ending=ending)[0] is ending
+    assert is_ending(home, "l") is None
 
 
 def test_the_socket_is_its_owners_alone(tmp_path: Path) -> None:

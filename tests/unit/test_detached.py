@@ -4,13 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from kmirror.errors import StateError
+from kmirror.model.link import GapFill, Link
 from kmirror.model.status import LinkState, LinkStatus
+from kmirror.process import detached
 from kmirror.process.detached import running, start_runner, stop_runner
+from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home, home
 from kmirror.state.runtime import RunFiles
 
@@ -24,6 +29,19 @@ lock = RunLock(Path(sys.argv[1]))
 lock.acquire("l", {"pid": os.getpid(), "started_ms": 7})
 print("held", flush=True)
 signal.pause()
+"""
+
+KILL = """
+import os, signal
+from kmirror.ops.link_process import start_link
+from kmirror.state.paths import home
+runner = start_link(home(), "l").runner
+for _ in range(3):
+    os.kill(runner.pid, signal.SIGKILL)
+    started = start_link(home(), "l")
+    again = start_link(home(), "l")
+    print(started.already, again.already and started.runner == again.runner != runner)
+    runner = started.runner
 """
 
 
@@ -53,6 +71,50 @@ def test_a_runner_that_ends_at_once_is_told_with_its_last_words(here: Home) -> N
     assert "not found" in caught.value.message
     assert "kmirror link run l" in (caught.value.hint or "")
     assert running(here, "l") is None
+
+
+def test_a_runner_is_started_at_once_after_kill_minus_nine(here: Home) -> None:
+    """The killed one holds its lock until the kernel has taken it down: it is not taken for a living one."""
+    addresses = {"bootstrap.servers": "127.0.0.1:1", "destination.bootstrap.servers": "127.0.0.1:2"}
+    link = Link("l", "id", "E", "W", addresses, GapFill.MARKERS, 1)
+    LinkStore(here).change(lambda links: links.update(l=link))
+    try:
+        said = subprocess.run([sys.executable, "-c", KILL], capture_output=True, text=True, timeout=120, check=False)
+        assert said.stdout.split() == ["False", "True"] * 3, said
+    finally:
+        stop_runner(here, "l")
+
+
+@pytest.mark.parametrize("ending", [False, None, True])
+def test_whoever_has_the_lock_and_does_not_say_that_it_lives_is_waited_for(
+    here: Home, monkeypatch: pytest.MonkeyPatch, *, ending: bool | None
+) -> None:
+    files = RunFiles(here, "l")
+    files.create()
+    process = hold(files, "willing")
+    asked = threading.Event()
+
+    def answer(_home: Home, _link: str) -> bool | None:
+        asked.set()
+        return ending
+
+    monkeypatch.setattr(detached, "is_ending", answer)
+    monkeypatch.setattr(detached, "_SILENT_S", 60.0)
+    monkeypatch.setattr(detached, "_END_S", 60.0)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(detached.living, here, "l")
+            assert asked.wait(20)
+            if ending is False:
+                assert found.result(20) == running(here, "l")
+            else:
+                asked.clear()
+                assert asked.wait(20), "it goes on to ask"
+                process.kill()
+                assert found.result(20) is None
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(("kind", "ended_by"), [("willing", signal.SIGTERM), ("deaf", signal.SIGKILL)])

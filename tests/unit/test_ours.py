@@ -67,7 +67,7 @@ def test_a_home_that_is_a_link_to_a_folder_of_ours_is_fine(tmp_path):
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_control_socket_answers_its_owner_alone(tmp_path, monkeypatch, ours):
     async def run():
-        server = ControlServer(tmp_path / "control.sock", lambda: None, lambda: None)
+        server = ControlServer(tmp_path / "control.sock", lambda: None, lambda: None, lambda: False)
         await server.start()
         assert (tmp_path / "control.sock").stat().st_mode & 0o777 == 0o600
         if not ours:

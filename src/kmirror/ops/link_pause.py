@@ -39,7 +39,7 @@ def resume_link(home: Home, name: str, *, timeout_s: float) -> LinkPause:
     already = not LinkStore(home).get(name).paused
     set_config(home, name, _KEY, "false")
     live = any(mirror.state in LIVE for mirror in LinkStore(home).get(name).mirrors.values())
-    if live and running(home, name) is None:
+    if live:
         start_runner(home, name)
     _await(home, name, timeout_s, paused=False)
     runner = running(home, name)

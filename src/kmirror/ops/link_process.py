@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmirror.process.detached import running, start_runner, stop_runner
+from kmirror.process.detached import living, running, start_runner, stop_runner
 from kmirror.state.links import LinkStore
 from kmirror.state.lock import Runner
 from kmirror.state.paths import Home
@@ -23,7 +23,7 @@ def start_link(home: Home, name: str, options: Sequence[str] = ()) -> Started:
     Raises NotFound, and with its last words what kept the runner from starting.
     """
     LinkStore(home).get(name)
-    found = running(home, name)
+    found = living(home, name)
     return Started(found or start_runner(home, name, options=options), already=found is not None)
 
 

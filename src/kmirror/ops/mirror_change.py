@@ -28,7 +28,7 @@ def pause_mirrors(home: Home, link: str, topics: Sequence[str], *, dry_run: bool
 def resume_mirrors(home: Home, link: str, topics: Sequence[str], *, dry_run: bool) -> list[TopicOutcome]:
     """As pause_mirrors; starts the runner if none runs, or nothing would be copied."""
     outcomes = _change(home, link, topics, Event.RESUME, dry_run=dry_run)
-    if not dry_run and any(o.error is None for o in outcomes) and running(home, link) is None:
+    if not dry_run and any(o.error is None for o in outcomes):
         start_runner(home, link)
     return outcomes
 

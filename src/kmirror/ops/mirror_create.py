@@ -18,7 +18,7 @@ from kmirror.model.link import Link, name_fault
 from kmirror.model.mirror import Mirror
 from kmirror.model.naming import NamingError, source_of
 from kmirror.process.control import nudge
-from kmirror.process.detached import running, start_runner
+from kmirror.process.detached import living, running, start_runner
 from kmirror.state.links import LinkStore
 from kmirror.state.lock import Runner
 from kmirror.state.paths import Home
@@ -188,7 +188,7 @@ class _Maker:
 def _set_going(home: Home, link: str, outcomes: tuple[MirrorOutcome, ...], *, start: bool) -> MirrorsCreated:
     """A runner that runs is told; else one is started. What goes wrong here does not undo the mirrors."""
     try:
-        found = running(home, link)
+        found = living(home, link)
         if found:
             nudge(home, link)
         elif start:

@@ -23,7 +23,7 @@ from kmirror.ops.mirror_rows import error_text
 from kmirror.ops.seen import Seen, see
 from kmirror.ops.verb_rows import TopicOutcome, VerbRow, failed, in_order
 from kmirror.process.control import nudge
-from kmirror.process.detached import running, start_runner
+from kmirror.process.detached import start_runner
 from kmirror.state.links import LinkStore
 from kmirror.state.paths import Home
 
@@ -142,8 +142,7 @@ def _handed_over(
 
 def ensure_runner(home: Home, link: str) -> None:
     """Somebody who does what is recorded, and knows of it."""
-    if running(home, link) is None:
-        start_runner(home, link)
+    start_runner(home, link)
     nudge(home, link)
 
 

@@ -50,6 +50,12 @@ def observe(home: Home, link: str) -> LinkStatus | None:
     return files.read_status()
 
 
+def is_ending(home: Home, link: str) -> bool | None:
+    """Whether the runner is about to end; None where it does not answer: starting, killed or frozen, or none runs."""
+    answer = _ask(RunFiles(home, link), "ending")
+    return None if answer is None else bool(answer.get("ending"))  # one of an earlier version knows no such command
+
+
 def last_seen(home: Home, link: str) -> LinkStatus | None:
     """What the last runner wrote before it ended; None where nothing is left of it."""
     return RunFiles(home, link).read_status()

@@ -15,12 +15,19 @@ from kmirror.process.control import ANSWER_S, address_of
 
 
 class ControlServer:
-    """Answers `status` with the status and `reload` by reading links.toml anew."""
+    """Answers `status` with the status, `reload` by reading links.toml anew, `ending` by whether the runner is."""
 
-    def __init__(self, path: Path, status: Callable[[], LinkStatus], reload: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        status: Callable[[], LinkStatus],
+        reload: Callable[[], None],
+        ending: Callable[[], bool],
+    ) -> None:
         self._path = path
         self._status = status
         self._reload = reload
+        self._ending = ending
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -56,6 +63,8 @@ class ControlServer:
         if command == "reload":
             self._reload()
             return {}
+        if command == "ending":
+            return {"ending": self._ending()}
         raise ValueError(f"unknown command {command!r}")
 
 

@@ -9,17 +9,37 @@ from collections.abc import Sequence
 from typing import Final
 
 from kmirror.errors import StateError
+from kmirror.process.control import is_ending
 from kmirror.state.lock import Runner
 from kmirror.state.paths import Home
 from kmirror.state.runtime import RunFiles
 
 _TICK_S: Final = 0.05
+_END_S: Final = 15.0
+_SILENT_S: Final = 2.0
 _WORDS: Final = 400
 
 
 def running(home: Home, link: str) -> Runner | None:
     """The process that runs `link` on this machine; None when none does."""
     return RunFiles(home, link).lock.holder()
+
+
+def living(home: Home, link: str) -> Runner | None:
+    """As `running`, for who would start one: a process that ends has its lock until the last moment, also a killed one.
+
+    Waits for that moment: up to 15 s for a runner that says it ends. One that has its lock and says nothing for 2 s is
+    starting, or frozen: it lives.
+    """
+    lock = RunFiles(home, link).lock
+    began = time.monotonic()
+    while found := lock.holder():
+        ending = is_ending(home, link)
+        patience = _SILENT_S if ending is None else _END_S if ending else 0.0
+        if time.monotonic() - began >= patience:
+            return found
+        time.sleep(_TICK_S)
+    return None
 
 
 def start_runner(home: Home, link: str, *, options: Sequence[str] = (), timeout: float = 30) -> Runner:
@@ -30,7 +50,7 @@ def start_runner(home: Home, link: str, *, options: Sequence[str] = (), timeout:
     """
     files = RunFiles(home, link)
     files.create()
-    found = files.lock.holder()
+    found = living(home, link)
     if found:
         return found
     command = [sys.executable, "-m", "kmirror", "link", "run", link, "--log-file", str(files.log), *options]
@@ -64,7 +84,7 @@ def start_runner(home: Home, link: str, *, options: Sequence[str] = (), timeout:
     )
 
 
-def stop_runner(home: Home, link: str, *, timeout: float = 15) -> bool:
+def stop_runner(home: Home, link: str, *, timeout: float = _END_S) -> bool:
     """Ends the runner: SIGTERM, and SIGKILL when it does not follow within `timeout` s. False when none ran.
 
     Either way nothing is lost: the position is the destination's log end.

@@ -102,7 +102,7 @@ class _Runner:
         self._renewing = False
         self._counters = RunCounters()
         self._engine = self._new_engine()
-        self._control = ControlServer(files.socket, self._status, self._reload.set)
+        self._control = ControlServer(files.socket, self._status, self._reload.set, self._env.stopping.is_set)
         self._sights = RunnerSights(lambda: self._engine, self._status, self._counters)
         self._set_log_format()
         self._metrics_at: str | None = None
