@@ -5,13 +5,13 @@ import json
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kmirror.model.status import LinkState, LinkStatus
+from kmirror.model.status import LinkState, LinkStatus, plain_status
 from kmirror.process import control, control_server
 from kmirror.process.control import is_ending, last_seen, nudge, observe
 from kmirror.process.control_server import ControlServer
@@ -140,5 +140,5 @@ def test_a_runner_of_another_version_is_told_by_what_it_wrote(tmp_path: Path, mo
     home = Home(tmp_path, tmp_path / "r")
     written = replace(STATUS, pid=99)
     RunFiles(home, "l").write_status(written)
-    monkeypatch.setattr(control_server, "asdict", lambda status: asdict(status) | {"new": 1})
+    monkeypatch.setattr(control_server, "plain_status", lambda status: plain_status(status) | {"new": 1})
     assert served(home, lambda _: observe(home, "l"))[0] == written

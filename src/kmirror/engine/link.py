@@ -324,7 +324,7 @@ class LinkEngine:
                 return
 
     def status(self) -> dict[str, MirrorStatus]:
-        """Each mirror as it stands; called once a second."""
+        """Each mirror as it stands; called every few seconds, for the rates."""
         out = {}
         for topic, mirror in self.mirrors.items():
             mirror.sample()
@@ -334,7 +334,7 @@ class LinkEngine:
         return out
 
     def throttled(self) -> dict[Throttle, float]:
-        """What has the link wait, and for which part of the time; called once a second."""
+        """What has the link wait, and for which part of the time; called every few seconds."""
         return self._shares.look()
 
 

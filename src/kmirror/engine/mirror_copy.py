@@ -128,7 +128,7 @@ class MirrorCopy:
     # --- how it stands
 
     def sample(self) -> None:
-        """Once a second, for the rates."""
+        """Every few seconds, for the rates."""
         now = time.monotonic()
         self._samples.append((now, self.counters.bytes, self.counters.records))
         while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_OVER_S:

@@ -4,9 +4,10 @@ Offsets are log offsets, lags records, times milliseconds since the epoch, rates
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from kmirror.model.mirror import MirrorError
 from kmirror.model.states import MirrorState
@@ -125,8 +126,34 @@ class LinkStatus:
     """For which part of the last seconds something had it wait, up to 1; what did not is left out."""
 
 
+_NAMES: Final = {kind: tuple(f.name for f in fields(kind)) for kind in (LinkStatus, MirrorStatus, PartitionStatus)}
+_VALUES: Final = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
+
+
+def plain_status(status: LinkStatus) -> dict[str, Any]:
+    """As dataclasses.asdict, which takes a tenth of a second for some thousand partitions."""
+    return _plain(status) | {
+        "mirrors": {topic: _plain_mirror(mirror) for topic, mirror in status.mirrors.items()},
+        "tasks": {name: asdict(task) for name, task in status.tasks.items()},
+        "throttled": dict(status.throttled),
+    }
+
+
+def _plain_mirror(mirror: MirrorStatus) -> dict[str, Any]:
+    return _plain(mirror) | {"partitions": [_plain(partition) for partition in mirror.partitions]}
+
+
+def _plain(status: LinkStatus | MirrorStatus | PartitionStatus) -> dict[str, Any]:
+    kind = type(status)
+    out = dict(zip(_NAMES[kind], _VALUES[kind](status), strict=True))
+    for name in ("trouble", "error"):
+        if out.get(name) is not None:
+            out[name] = asdict(out[name])
+    return out
+
+
 def link_status_from(data: Mapping[str, Any]) -> LinkStatus:
-    """The inverse of dataclasses.asdict; raises KeyError, TypeError or ValueError where it does not fit."""
+    """The inverse of `plain_status`; raises KeyError, TypeError or ValueError where it does not fit."""
     rest = {k: v for k, v in data.items() if k not in {"state", "trouble", "mirrors", "tasks", "throttled"}}
     return LinkStatus(
         **rest,

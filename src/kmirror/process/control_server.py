@@ -6,11 +6,10 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from kmirror.model.status import LinkStatus
+from kmirror.model.status import LinkStatus, plain_status
 from kmirror.process.control import ANSWER_S, address_of
 
 
@@ -59,7 +58,7 @@ class ControlServer:
         request = json.loads(line)
         command = request.get("command") if isinstance(request, dict) else None
         if command == "status":
-            return {"status": asdict(self._status())}
+            return {"status": plain_status(self._status())}
         if command == "reload":
             self._reload()
             return {}

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,9 @@ log = events(__name__)
 EXIT_SUPERSEDED: Final = 5
 """Another runner has this link: a supervisor must not start us again (RestartPreventExitStatus=5)."""
 _STATUS_S: Final = 1.0
+_STATUS_SHARE: Final = 0.01
+"""Of the time of a core: with thousands of partitions status.json is written less often. Who asks is told at once."""
+_STATUS_MOST_S: Final = 4.0  # a verb whose question is not answered takes a younger file than 5 s for fresh
 _LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
 
 
@@ -49,7 +53,7 @@ _LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
 class RunOptions:
     """How one run is to be. The address and the format go before the link's own `metrics.address` and `log.format`.
 
-    Logs to stderr without a `log_file`; `on_status` is called each second.
+    Logs to stderr without a `log_file`; `on_status` is called each second, and less often with thousands of partitions.
     """
 
     log_file: Path | None = None
@@ -223,9 +227,12 @@ class _Runner:
     # --- what is seen
 
     async def _report(self) -> None:
+        took_s = 0.0
         while True:
-            await asyncio.sleep(_STATUS_S)
+            await asyncio.sleep(min(_STATUS_MOST_S, max(_STATUS_S, took_s / _STATUS_SHARE)))
+            began = time.thread_time()
             self._write_status()
+            took_s = time.thread_time() - began
             self._log_lines.tick()
 
     def _write_status(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kmirror.errors import StateError
 from kmirror.model.ledger import LostGap
-from kmirror.model.status import LinkStatus, link_status_from
+from kmirror.model.status import LinkStatus, link_status_from, plain_status
 from kmirror.state.atomic import write_atomic
 from kmirror.state.lock import RunLock
 from kmirror.state.paths import Home, private_directory
@@ -53,7 +53,7 @@ class RunFiles:
     def write_status(self, status: LinkStatus) -> None:
         """Replaces status.json; raises OSError."""
         self.create()
-        write_atomic(self._status, json.dumps(asdict(status)).encode(), durable=False)
+        write_atomic(self._status, json.dumps(plain_status(status)).encode(), durable=False)
 
     def read_status(self) -> LinkStatus | None:
         """What was last seen; None where nothing is left of it."""
