@@ -133,6 +133,19 @@ def test_failures_make_it_run_less_often():
     assert asyncio.run(check()) == [2, 4, 8, 16, 32, 60, 60, 60]
 
 
+def test_a_task_that_has_much_to_do_rests_longer(env):
+    def work(run):
+        run.rest_s = 600.0
+
+    async def check():
+        heavy, other = Counting("a", work), Counting("b")
+        async with scheduled(env, link_with(a="0.01", b="0.01"), heavy, other):
+            await until(lambda: other.runs >= 20 and heavy.runs)
+            assert heavy.runs == 1
+
+    asyncio.run(check())
+
+
 def test_a_fault_of_a_task_is_in_error_and_no_end(env, caplog):
     def work(run):
         raise ZeroDivisionError("oh")

@@ -70,7 +70,11 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "consumer.group.prefix.enable": Setting(
             "false", "Groups get the link's prefix at the destination.", check.boolean
         ),
-        "topic.config.sync.ms": Setting("5000", "How often configs of mirror topics are synced.", _PERIOD),
+        "topic.config.sync.ms": Setting(
+            "5000",
+            "How often configs of mirror topics are synced; not more often than every 50 ms for each of them.",
+            _PERIOD,
+        ),
         "topic.config.sync.include": Setting(
             ",".join(sorted(ALWAYS | OPTIONAL)),
             "Which configs of the source topic a mirror follows.",

@@ -164,7 +164,7 @@ class _TaskLoop:
         self._note(run, fault)
         period_s = self._period_s or 0.0
         if self._link.configs == link.configs:  # else it is due at once
-            self._due_s = began_s + self._delay_s(period_s)
+            self._due_s = began_s + max(self._delay_s(period_s), run.rest_s)
 
     def _delay_s(self, period_s: float) -> float:
         """A failing task runs less and less often; one of which a part failed goes on as ever."""

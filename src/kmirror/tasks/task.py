@@ -54,7 +54,8 @@ def _client(access: Access, side: str, _security: Security) -> "ClusterAdmin":
 class TaskRun:
     """One run of a task: the clusters, and what it tells of its work.
 
-    `link` is as it was recorded when the run began.
+    `link` is as it was recorded when the run began. `rest_s`: not before so long after its beginning the next one
+    begins, however short the period is; set where a run costs the more the more there is.
     """
 
     def __init__(self, name: str, link: Link, env: TaskEnv) -> None:
@@ -64,6 +65,7 @@ class TaskRun:
         self.changes = 0
         self.errors: list[TaskError] = []
         self.counts: dict[str, int] = {}
+        self.rest_s = 0.0
         self._suppressed = 0
 
     @property

@@ -18,6 +18,8 @@ from kmirror.tasks.task import Task, TaskRun
 if TYPE_CHECKING:
     from kmirror.admin.cluster import ClusterAdmin, TopicConfig
 
+_REST_S: Final = 0.05
+"""For each topic: dozens of configs are asked of both clusters. So it takes little, however many topics there are."""
 _MIN_ISR: Final = "min.insync.replicas"
 
 
@@ -28,7 +30,9 @@ class TopicConfigsSync(Task):
         return seconds_of(configs, "topic.config.sync.ms")
 
     def run(self, run: TaskRun) -> None:
-        _sync(run, {m.topic: m for m in run.link.mirrors.values() if m.state is MirrorState.ACTIVE})
+        mirrors = {m.topic: m for m in run.link.mirrors.values() if m.state is MirrorState.ACTIVE}
+        run.rest_s = _REST_S * len(mirrors)
+        _sync(run, mirrors)
 
     def last_run(self, run: TaskRun, topic: str) -> None:
         _sync(run, {topic: run.link.mirrors[topic]})
