@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kmirror.wire.buffers import BufferPool
 
@@ -34,6 +34,12 @@ class Pool(RuleBasedStateMachine):
             self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
         for view, content in self.held.values():
             assert view == content
+
+    @invariant()
+    def what_is_held_is_counted(self) -> None:
+        sizes = {id(view.obj): len(view.obj) for view, _ in self.held.values()} if hasattr(self, "held") else {}
+        large = [size for size in sizes.values() if size > 64 << 10]
+        assert not hasattr(self, "pool") or self.pool.held_bytes == sum(large)
 
 
 TestPool = Pool.TestCase

@@ -200,6 +200,12 @@ class PartitionCopy:
             self._queue.popleft()
         self.touch()
 
+    def own_queue(self) -> None:
+        """Takes what waits into memory of its own: else a small part keeps a large answer, and others hardly less."""
+        for step in self._queue:
+            if isinstance(step, Append) and memoryview(step.batch.obj).nbytes > 2 * step.size:
+                step.batch = memoryview(bytearray(step.batch))
+
     def drop_queue(self) -> None:
         """Forgets what is fetched and not sent: it is fetched again from the log end."""
         self._budget.release(self._queue_bytes)

@@ -26,6 +26,7 @@ log = events(__name__)
 _SHORT_WAIT_MS: Final = 10  # long polls are cut short while partitions wait for room
 _FULL_S: Final = 0.02  # acks make room within milliseconds
 _IDLE_S: Final = 0.5
+_HELD_PART: Final = 1.25  # of the link's memory; what is more are answers of which only a small part still waits
 _ANSWER_S: Final = 10.0  # a fetch is given up lightly, and a way that swallows all is to be left soon
 
 
@@ -196,6 +197,9 @@ class SourceFetcher:
             if told:  # where the source ends a broker tells but once; one that does not lead may be behind
                 known = 0 if leader == self._node else copy.source_end or 0
                 lane.seen(copy, max(fetched.last_stable_offset, known), asked_ms)
+        if self._cluster.held_bytes > _HELD_PART * self._settings.fetch_buffer_bytes:
+            for copy in self._queued:
+                copy.own_queue()
         if not answer.throttle_ms:  # else the broker has not even looked
             lane.all_seen(asked_ms)
         return kept

@@ -3,6 +3,7 @@
 A buffer is free once no view into it is left. Python itself keeps count: a `bytearray` with views can't be resized.
 """
 
+import weakref
 from typing import Final
 
 _SMALL_BYTES: Final = 64 << 10  # below this nothing is gained
@@ -13,16 +14,28 @@ _STEP_BYTES: Final = (
 _MOST_WASTE: Final = 4
 
 
+class _Buffer(bytearray):
+    """One whose end can be seen."""
+
+    __slots__ = ("__weakref__",)
+
+
 class BufferPool:
     """Keeps at most `most_bytes` of buffers; what is beyond is ordinary memory, given back when it is not used."""
 
     def __init__(self, most_bytes: int = _KEPT_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._buffers: list[bytearray] = []  # the last given out comes last
+        self._buffers: list[_Buffer] = []  # the last given out comes last
+        self._live_bytes = 0
 
     @property
     def kept_bytes(self) -> int:
         return sum(map(len, self._buffers))
+
+    @property
+    def held_bytes(self) -> int:
+        """Of large buffers of which somebody has a view, however small a part it shows."""
+        return self._live_bytes - sum(len(buffer) for buffer in self._buffers if _is_free(buffer))
 
     def take(self, size: int) -> memoryview:
         """`size` bytes that nobody else has, of any content. They are free again when no view into them is left."""
@@ -32,11 +45,16 @@ class BufferPool:
             if size <= len(buffer) <= _MOST_WASTE * size and _is_free(buffer):
                 self._buffers.append(self._buffers.pop(index))
                 return memoryview(buffer)[:size]
-        buffer = bytearray(-(-size // _STEP_BYTES) * _STEP_BYTES)
+        buffer = _Buffer(-(-size // _STEP_BYTES) * _STEP_BYTES)
+        self._live_bytes += len(buffer)
+        weakref.finalize(buffer, self._ended, len(buffer)).atexit = False
         self._keep(buffer)
         return memoryview(buffer)[:size]
 
-    def _keep(self, buffer: bytearray) -> None:
+    def _ended(self, size: int) -> None:
+        self._live_bytes -= size
+
+    def _keep(self, buffer: _Buffer) -> None:
         """Those of other sizes that nobody uses make room."""
         room = self._most_bytes - self.kept_bytes - len(buffer)
         for other in self._buffers[:] if room < 0 else ():

@@ -62,6 +62,11 @@ class Cluster:
         self.round_trip_s = 0.0
         """How long the shortest of a few questions took when it was last measured."""
 
+    @property
+    def held_bytes(self) -> int:
+        """Of answers that are still in memory, as large as they came, because a part of them is wanted."""
+        return self._buffers.held_bytes
+
     async def refresh(self, topics: Iterable[str]) -> None:
         """Reads the metadata of `topics`; raises ClusterError when no broker answers."""
         fault: ClusterError | None = None

@@ -1,0 +1,74 @@
+"""The runner's memory is bounded by what it may hold, not by what the source holds or how slow the destination is."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from kmirror.sandbox import KafkaCluster, kafka_runtime
+from support.kmirror_cli import Kmirror
+from support.mirrors import TestLink
+from support.network import Conditions, FarCluster
+from support.traffic import Record, create_topic, produce, sized
+
+MB: Final = 1_000_000
+PROGRAM_MB: Final = 70
+"""The program itself, which takes about 45."""
+HELD_MB: Final = 16
+REUSED_MB: Final = 2 * 34
+"""Buffers of answers of both clusters that are used again (`wire/buffers.py`)."""
+
+
+@pytest.fixture(scope="module")
+def far(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarCluster]:
+    """A destination over a network that a test may make slow."""
+    directory = tmp_path_factory.mktemp("far")
+    properties = {"auto.create.topics.enable": "false"}
+    with FarCluster("far", directory, kafka_runtime(), properties=properties) as cluster:
+        yield cluster
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def link(kmirror: Kmirror, east: KafkaCluster, far: FarCluster) -> Iterator[TestLink]:
+    yield TestLink(kmirror, east, far).create(f"fetch.buffer.bytes={HELD_MB * MB}")
+    far.network.set(Conditions())
+
+
+def peak_mb(link: TestLink) -> float:
+    """The most memory that the runner ever had."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{link.pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024 / MB
+
+
+def test_a_slow_destination(link: TestLink, far: FarCluster, topic_name: str) -> None:
+    records, size = 6_000, 50_000
+    servers = link.source.bootstrap_servers
+    create_topic(servers, topic_name, 6)
+    produce(servers, topic_name, sized(records, low=size, high=size, partitions=6), config={"linger.ms": 50})
+    far.network.set(Conditions(bytes_per_s=20 * MB))
+    link.mirror(topic_name)
+    link.await_beyond(topic_name, dict.fromkeys(range(6), 100))
+    far.network.set(Conditions())
+    link.await_caught_up(topic_name)
+    most = PROGRAM_MB + HELD_MB * 1.25 + REUSED_MB
+    assert most < records * size / MB / 1.5, "the bound is worth something"
+    assert peak_mb(link) < most
+
+
+def test_records_of_50_megabytes(link: TestLink, topic_name: str) -> None:
+    """One that is larger than all that may be held goes alone."""
+    size, records = 50 * MB, 7
+    servers = link.source.bootstrap_servers
+    create_topic(servers, topic_name, 2, config={"max.message.bytes": str(60 * MB)})
+    large = [Record(None, bytes([number]) * size, partition=number % 2) for number in range(records)]
+    produce(servers, topic_name, large, config={"message.max.bytes": 60 * MB}, idempotent=True, batch_records=1)
+    link.mirror(topic_name)
+    assert link.assert_exact(topic_name) == records
+    most = PROGRAM_MB + 2 * size / MB + REUSED_MB
+    assert most < records * size / MB / 1.3, "the bound is worth something"
+    assert peak_mb(link) < most
