@@ -131,3 +131,15 @@ def test_a_quota_is_kept_and_told(link: TestLink, topic_name: str, name: str) ->
     assert "connection lost" not in link.log()
     assert "refused" not in link.log()
     link.assert_exact(topic_name, at_least=30_000)
+
+
+def test_who_looks_under_a_quota_waits_for_it(link: TestLink, topic_name: str) -> None:
+    """What is over it is answered with nothing: a partition is opened, and a mirror verified, all the same."""
+    fill(link.source, topic_name, 8)
+    link.create().mirror(topic_name)
+    link.await_caught_up(topic_name)
+    with quota(link.source, {"client-id": "kmirror"}, consumer_byte_rate=1_000_000.0):
+        link.kmirror.run("mirror", "verify", topic_name, "--link", link.name)
+        link.stop()
+        link.start()
+        link.await_caught_up(topic_name)
