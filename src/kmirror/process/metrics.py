@@ -107,7 +107,7 @@ class LinkCollector(Collector):
         told = "Partitions of the mirror topics by what the runner does with them."
         yield self._gauge("link_partitions", told, "state", ((s, partitions[s]) for s in PartitionState))
         yield self._single("link_start_timestamp_seconds", "When this runner began.", status.started_ms / 1000)
-        told = "When the runner last looked at itself: each second, unless it is stuck."
+        told = "When the runner last looked at itself: within four seconds, unless it is stuck."
         yield self._single("link_status_timestamp_seconds", told, status.updated_ms / 1000)
         told = "Bytes fetched, or asked for, and not yet acknowledged."
         yield self._single("fetch_buffer_used_bytes", told, read.buffer_held)
