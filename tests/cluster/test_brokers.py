@@ -11,8 +11,9 @@ import pytest
 
 from kmirror.sandbox import kafka_runtime
 from support.kmirror_cli import Kmirror
-from support.mirrors import TestLink, leaders, set_topic_config
-from support.traffic import Traffic, create_topic, produce, sized
+from support.memory import peak_megabytes
+from support.mirrors import TestLink, end_of, leaders, set_topic_config
+from support.traffic import Record, Traffic, create_topic, produce, sized
 from support.trio import Trio
 from support.wait import eventually
 
@@ -165,3 +166,36 @@ def test_a_broker_gone_for_good_and_one_that_is_elsewhere(
             side.move_address(2)
             side.lead(topic_name, dict.fromkeys(range(3), 2))
             goes_on(link, topic_name)
+
+
+def test_a_broker_that_stands_still_takes_no_more_memory_than_the_link_has(
+    link: TestLink, here: Trio, there: Trio, topic_name: str
+) -> None:
+    create_topic(here.bootstrap_servers, topic_name, 6, 3)
+    here.lead(topic_name, dict.fromkeys(range(6), 0))
+    link.create("fetch.buffer.bytes=33554432")
+    link.mirror(topic_name, "--replication-factor", "1")
+    for partition in range(6):
+        produce(here.bootstrap_servers, topic_name, [Record(b"k", b"v")], partition=partition)
+    link.await_caught_up(topic_name)
+    frozen = next(broker for broker in (1, 2) if broker != there.controller())
+    held = {p for p, leader in leaders(there, topic_name).items() if leader == frozen}
+    assert held
+    assert len(held) < 6
+    there.suspend(frozen)
+    try:
+        for partition in held:
+            write_much(here, topic_name, partition, megabytes=30)
+        for partition in set(range(6)) - held:
+            write_much(here, topic_name, partition, megabytes=2)
+        for partition in set(range(6)) - held:  # it has no replica to take over, so it may be given up for the others
+            eventually(lambda p=partition: end_of(there, topic_name, p) == 1 + 20, 60, "the others are copied")
+    finally:
+        there.resume(frozen)
+    link.assert_exact(topic_name, at_least=6 + 300 * len(held))
+    assert peak_megabytes(link.pid) < 150
+
+
+def write_much(cluster: Trio, topic: str, partition: int, *, megabytes: int) -> None:
+    records = [Record(b"k", bytes(100_000))] * (10 * megabytes)
+    produce(cluster.bootstrap_servers, topic, records, partition=partition, batch_bytes=1_000_000)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartitionInfo
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition, TopicPartitionInfo
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -216,6 +216,15 @@ def delete_topic(cluster: KafkaCluster, topic: str) -> None:
     client = admin(cluster)
     client.delete_topics([topic], operation_timeout=20)[topic].result(20)
     eventually(lambda: topic not in client.list_topics(timeout=10).topics, 20, f'"{topic}" is deleted')
+
+
+def end_of(cluster: KafkaCluster, topic: str, partition: int, timeout: float = 10) -> int:
+    """Where one partition ends: its leader alone is asked."""
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": "unused", "log_level": 2})
+    try:
+        return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout)[1])
+    finally:
+        consumer.close()
 
 
 def leaders(cluster: KafkaCluster, topic: str) -> dict[int, int]:
