@@ -104,7 +104,7 @@ def _extras(ours: logs.Topic, partition: int, shown: logs.Log, truth: Mapping[in
             return []
         span = {partition: range(min(extra), max(extra) + 1)}
         seen = {m.offset(): (m.key(), m.value()) for m in ours._messages(consumer, span)}
-    for offset in extra:
+    for offset in sorted(seen.keys() & set(extra)):  # the mirror's own cleaner may have taken one meanwhile
         mark = fingerprint(*seen[offset])
         acked = journal.acked[partition].get(offset)
         if mark not in journal.sent or (acked is not None and acked != mark):

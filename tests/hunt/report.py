@@ -8,6 +8,9 @@ from pathlib import Path
 
 from hunt.run import Result
 
+_LINES = 12
+"""Of each part of what is told of a run."""
+
 
 def write(folder: Path, command: str, results: Sequence[Result]) -> str:
     """Replaces report.json and report.md; returns the Markdown."""
@@ -17,6 +20,20 @@ def write(folder: Path, command: str, results: Sequence[Result]) -> str:
     text = markdown(command, results)
     (folder / "report.md").write_text(text)
     return text
+
+
+def found(result: Result, folder: Path) -> str:
+    """What a run that is not good has found, for a terminal: at most some 40 lines, none of them cut."""
+    parts = {
+        "differences": [line for told in result.differences for line in told.splitlines()][:_LINES],
+        "findings": [line for told in result.findings for line in told.splitlines()][:_LINES],
+        "trouble (its last lines)": result.trouble.splitlines()[-_LINES:],
+    }
+    lines = [f"seed {result.seed} after {result.seconds:g} s: {len(result.differences)} differences, "]
+    lines[0] += f"{len(result.findings)} findings{', trouble' if result.trouble else ''}"
+    for part, told in parts.items():
+        lines += [f"{part}:", *(f"    {line}" for line in told)] if told else []
+    return "\n".join([*lines, f"again: make hunt HUNT='--seed {result.seed}'", f"logs: {folder}"])
 
 
 def summary(results: Sequence[Result]) -> dict[str, object]:

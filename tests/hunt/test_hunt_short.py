@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hunt import schedule
-from hunt.report import markdown
+from hunt.report import found, markdown
 from hunt.run import Result, run
 from hunt.stage import Stage
 
@@ -24,8 +24,9 @@ def test_no_fault_makes_a_mirror_differ(tmp_path: Path) -> None:
     with Stage(tmp_path / "stage") as stage:
         while not results or time.monotonic() - began < SECONDS:
             seed = FIRST_SEED + len(results)
-            results.append(run(stage, schedule.make(seed), tmp_path / f"seed-{seed}"))
-            again = f"{results[-1]}\nagain: make hunt HUNT='--seed {seed}'\nlogs: {tmp_path / f'seed-{seed}'}"
-            assert results[-1].good, again
+            folder = tmp_path / f"seed-{seed}"
+            results.append(run(stage, schedule.make(seed), folder))
+            if not results[-1].good:
+                pytest.fail(found(results[-1], folder), pytrace=False)
     print(markdown(f"HUNT_SECONDS={SECONDS:g}", results))
     assert sum(result.records for result in results) > 1_000 * len(results)
