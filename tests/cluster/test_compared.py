@@ -17,10 +17,12 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartiti
 from confluent_kafka.admin import AdminClient
 
 from kmirror.sandbox import KafkaCluster
+from support import processes
 from support.kmirror_cli import Kmirror
 from support.logs import Isolation, Seen, Topic
 from support.mirror_maker import MirrorMaker
 from support.mirrors import TestLink, delete_topic
+from support.raw import await_fetches_over
 from support.traffic import Record, create_topic, produce, turn_ms
 from support.transactions import delete_records, transaction
 from support.wait import eventually
@@ -30,6 +32,9 @@ BEGIN, END = "<!-- made by tests/cluster/test_compared.py -->\n", "<!-- until he
 PREFIX = "compared."
 SLOW_S = 90
 """MirrorMaker 2 takes some ten seconds to start, and as long to notice that it was killed."""
+
+FETCH_WAIT_MS = 500
+"""fetch.max.wait.ms as Kafka's consumers have it by default, and MirrorMaker 2's."""
 
 MIRROR_MAKER = {
     "sync.group.offsets.enabled": "true",
@@ -231,7 +236,9 @@ def some_records(name: str) -> Callable[[Both], str]:
 
 
 def retention_overran(both: Both, topic: str) -> tuple[str, str]:
-    os.kill(both.maker.pid, signal.SIGSTOP)
+    processes.freeze(both.maker.pid)
+    # Else a fetch that waits for records at the broker has them before retention does, and brings them when it thaws.
+    await_fetches_over(both.east.bootstrap_servers, topic, FETCH_WAIT_MS)
     both.link.stop()
     both.write(topic, *(b"later %d" % i for i in range(50)), b"survived")
     delete_records(both.east.bootstrap_servers, topic, {0: 51})

@@ -16,6 +16,7 @@ from confluent_kafka.admin import (
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from kmirror.sandbox.settings import broker_properties
+from support.wait import eventually
 
 HOST: Final = "127.0.0.1"
 _LOGIN: Final = (
@@ -23,6 +24,11 @@ _LOGIN: Final = (
     'user_broker="broker";'
 )
 _ANYBODY: Final = "User:ANONYMOUS"
+_ANSWER_S: Final = 20
+_EVERY_ACL: Final = AclBindingFilter(
+    *(ResourceType.ANY, None, ResourcePatternType.ANY),
+    *(None, None, AclOperation.ANY, AclPermissionType.ANY),
+)
 
 Right = tuple[ResourceType, str, ResourcePatternType, AclOperation]
 
@@ -70,16 +76,31 @@ class GuardedCluster(KafkaCluster):
         self.grant(TOPICS)
 
     def grant(self, rights: Iterable[Right]) -> None:
-        admin = self._admin()  # has to outlive its answers
-        wanted = [AclBinding(*right[:3], _ANYBODY, "*", right[3], AclPermissionType.ALLOW) for right in rights]
-        for made in admin.create_acls(wanted).values():
-            made.result(20)
+        """Returns when the broker keeps to it. One that is busy may have to be asked again."""
+        wanted = [_binding(right) for right in rights]
+
+        def granted() -> bool:
+            admin = self._admin()  # has to outlive its answers
+            for made in admin.create_acls(wanted, request_timeout=_ANSWER_S).values():
+                made.result()
+            return self._granted(admin).issuperset(wanted)
+
+        eventually(granted, 60, f"these are granted: {wanted}", 0.2)
 
     def revoke(self, right: Right) -> None:
-        admin = self._admin()
-        wanted = AclBindingFilter(*right[:3], _ANYBODY, "*", right[3], AclPermissionType.ALLOW)
-        for gone in admin.delete_acls([wanted]).values():
-            gone.result(20)
+        """As `grant`."""
+        unwanted = AclBindingFilter(*right[:3], _ANYBODY, "*", right[3], AclPermissionType.ALLOW)
+
+        def revoked() -> bool:
+            admin = self._admin()
+            for gone in admin.delete_acls([unwanted], request_timeout=_ANSWER_S).values():
+                gone.result()
+            return _binding(right) not in self._granted(admin)
+
+        eventually(revoked, 60, f"this is revoked: {right}", 0.2)
+
+    def _granted(self, admin: AdminClient) -> set[AclBinding]:
+        return set(admin.describe_acls(_EVERY_ACL, request_timeout=_ANSWER_S).result())
 
     def _admin(self) -> AdminClient:
         return AdminClient(
@@ -92,3 +113,7 @@ class GuardedCluster(KafkaCluster):
                 "log_level": 2,
             }
         )
+
+
+def _binding(right: Right) -> AclBinding:
+    return AclBinding(*right[:3], _ANYBODY, "*", right[3], AclPermissionType.ALLOW)

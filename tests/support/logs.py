@@ -108,8 +108,7 @@ class Topic:
         self.bootstrap = bootstrap
         self.name = name
         self.deadline = deadline
-        # Back soon when a broker is, even if the same object asks before and after.
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._admin = self._client()
 
     def stable_ends(self) -> dict[int, int]:
         """Last stable offsets by partition; empty if there is no such topic."""
@@ -177,6 +176,11 @@ class Topic:
                 if error.args[0].code() not in PASSING or time.monotonic() > self.deadline:
                     raise
             time.sleep(0.1)
+            self._admin = self._client()  # one that has seen the controller die may wait for it until the end
+
+    def _client(self) -> AdminClient:
+        # Back soon when a broker is, even if the same object asks before and after.
+        return AdminClient({"bootstrap.servers": self.bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
 
     def _left(self) -> float:
         return max(1.0, min(10.0, self.deadline - time.monotonic()))

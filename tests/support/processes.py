@@ -8,6 +8,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.wait import eventually
+
 SESSION_VARIABLE = "KMIRROR_TEST_SESSION"
 """Set once a test run; everything that the run starts, and what that starts, carries it."""
 
@@ -33,10 +35,19 @@ class Process:
 def alive(pid: int) -> bool:
     """Running, and no zombie that only waits for its parent."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return _state(pid) not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP; returns when all of its threads stand still."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: {_state(int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()} == {"T"}, 30)
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def with_environment(name: str, value: str) -> list[Process]:

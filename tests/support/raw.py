@@ -5,6 +5,7 @@ import struct
 import time
 from typing import Any, Final
 
+from kafka.protocol.consumer import FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse
 from kafka.protocol.producer import (
     ProduceRequest,
     ProduceResponse,
@@ -54,6 +55,23 @@ def write_markers(
         code = int(answer.markers[0].topics[0].partitions[0].error_code)
         if code != UNKNOWN_TOPIC or time.monotonic() > deadline:  # a topic just made is not everywhere yet
             return code
+
+
+def await_fetches_over(bootstrap: str, topic: str, wait_ms: int) -> None:
+    """Returns when each fetch that was sent before, and waits no longer for records than `wait_ms`, has its answer.
+
+    By a fetch of its own of partition 0, which is to wait as long: at its broker they run out in order.
+    """
+    topics = ListOffsetsRequest.ListOffsetsTopic
+    end = topics(name=topic, partitions=[topics.ListOffsetsPartition(partition_index=0, timestamp=-1)])
+    request = ListOffsetsRequest(replica_id=-1, isolation_level=0, topics=[end])
+    offset = call(bootstrap, request, ListOffsetsResponse, 4).topics[0].partitions[0].offset
+    asked = FetchRequest.FetchTopic
+    place = asked.FetchPartition(partition=0, fetch_offset=offset, partition_max_bytes=1)
+    fetch = FetchRequest(max_wait_ms=wait_ms, min_bytes=1, topics=[asked(topic=topic, partitions=[place])])
+    began = time.monotonic()
+    answer = call(bootstrap, fetch, FetchResponse, 11, timeout=60)
+    assert time.monotonic() - began >= wait_ms / 1000, f"it did not wait: {answer}"
 
 
 def produce_batch(bootstrap: str, topic: str, batch: bytes, *, partition: int = 0) -> int:

@@ -50,9 +50,15 @@ class Trio(KafkaCluster):
         """Returns when each partition's replicas are these, in sync."""
         topics = AlterPartitionReassignmentsRequest.ReassignableTopic
         parts = [topics.ReassignablePartition(partition_index=p, replicas=r) for p, r in replicas.items()]
-        request = AlterPartitionReassignmentsRequest(timeout_ms=20_000, topics=[topics(name=topic, partitions=parts)])
-        answer = self._ask(request, AlterPartitionReassignmentsResponse, 0)
-        assert not answer.error_code, answer
+        request = AlterPartitionReassignmentsRequest(timeout_ms=10_000, topics=[topics(name=topic, partitions=parts)])
+
+        def taken() -> bool:
+            answer = self._ask(request, AlterPartitionReassignmentsResponse, 0)
+            answers = [answer, *(partition for found in answer.responses for partition in found.partitions)]
+            assert not any(each.error_code for each in answers), answers
+            return True
+
+        eventually(taken, 60, "a controller takes the reassignment", 0.5)
         wanted = {p: len(r) for p, r in replicas.items()}
         eventually(lambda: in_sync(self, topic).items() >= wanted.items(), 60, "the new replicas are in sync", 0.2)
 
@@ -61,14 +67,23 @@ class Trio(KafkaCluster):
         self.reassign(topic, {p: [b, *({0, 1, 2} - {b})] for p, b in first.items()})
         topics = ElectLeadersRequest.TopicPartitions
         request = ElectLeadersRequest(
-            election_type=0, topic_partitions=[topics(topic=topic, partitions=list(first))], timeout_ms=20_000
+            election_type=0, topic_partitions=[topics(topic=topic, partitions=list(first))], timeout_ms=10_000
         )
-        self._ask(request, ElectLeadersResponse, 2)
-        eventually(lambda: leaders(self, topic).items() >= first.items(), 60, "the leaders have moved", 0.2)
+
+        def moved() -> bool:
+            if leaders(self, topic).items() >= first.items():
+                return True
+            self._ask(request, ElectLeadersResponse, 2)
+            return False
+
+        eventually(moved, 60, "the leaders have moved", 0.2)
 
     def all_in_sync(self, topic: str, replicas: int = 3) -> None:
         eventually(lambda: set(in_sync(self, topic).values()) == {replicas}, 120, "all replicas are in sync", 0.2)
 
     def _ask(self, request: Any, response: Any, version: int) -> Any:
+        """Again where a broker does not answer: the controller that it passes this on to may be gone just now."""
         broker = next(b for b in self._brokers if b.pid is not None)
-        return call(f"127.0.0.1:{broker.node.port}", request, response, version)
+        return eventually(
+            lambda: call(f"127.0.0.1:{broker.node.port}", request, response, version), 60, f"{request} is answered"
+        )
