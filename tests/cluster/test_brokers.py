@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from kmirror.admin.cluster import ClusterAdmin
+from kmirror.model.access import Access
 from kmirror.sandbox import kafka_runtime
 from support.kmirror_cli import Kmirror
 from support.memory import peak_megabytes
@@ -113,6 +115,20 @@ def test_controllers_that_are_killed(link: TestLink, here: Trio, there: Trio, to
             goes_on(link, topic_name)
             side.start_broker(controller)
             side.all_in_sync(topic_name)
+
+
+def test_clients_go_on_without_the_broker_that_they_took_for_the_controller(here: Trio, topic_name: str) -> None:
+    """With KRaft any broker may be named as that: some of these clients were told of the one that dies."""
+    create_topic(here.bootstrap_servers, topic_name, 1, 3, SAFE)
+    clients = [ClusterAdmin(Access(here.bootstrap_servers), "source", timeout_s=3) for _ in range(8)]
+    for client in clients:
+        assert client.topic(topic_name).partitions == 1
+    here.kill(1)
+    try:
+        for client in clients:
+            eventually(lambda client=client: client.topic(topic_name), 30, "another broker is asked")
+    finally:
+        here.start_broker(1)
 
 
 def test_leaders_that_move_every_few_seconds(link: TestLink, here: Trio, there: Trio, topic_name: str) -> None:

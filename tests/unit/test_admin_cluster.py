@@ -8,9 +8,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from kmirror.admin.cluster import Answers, ClusterAdmin
-from kmirror.errors import ClusterError, KmirrorError, NotFound, NotReached
+from kmirror.errors import AuthorizationFailed, ClusterError, KmirrorError, NotFound, NotReached, Unreachable
 from kmirror.model.access import Access
-from kmirror.model.rights import Need
+from kmirror.model.rights import ANY, Need
 
 ORDERS = Need("TOPIC", "READ", "orders")
 
@@ -54,7 +54,7 @@ def answered(failure: Exception | None) -> "Future[None]":
 def of(monkeypatch: pytest.MonkeyPatch) -> Callable[[StaleClient], ClusterAdmin]:
     def make(client: StaleClient, timeout_s: float = 10) -> ClusterAdmin:
         admin = ClusterAdmin(Access("127.0.0.1:1"), "source", timeout_s=timeout_s)
-        monkeypatch.setattr(admin, "_client", client)
+        monkeypatch.setattr(admin._kept, "client", client)
         return admin
 
     monkeypatch.setattr("kmirror.admin.cluster._PAUSE_S", 0.0)
@@ -65,6 +65,13 @@ def test_leaders_of_the_topic_are_learned_before_each_new_try(of: Callable[[Stal
     client = StaleClient(knows_after=2)
     assert of(client).call("read it", lambda _left_s: client.ask(), ORDERS) == 7
     assert (client.asked, client.described) == (3, [["orders"], ["orders"]])
+
+
+def test_all_topics_are_learned_where_it_is_for_several(of: Callable[[StaleClient], ClusterAdmin]) -> None:
+    client = StaleClient(knows_after=1)
+    call = of(client).call
+    assert call("read it", lambda _left_s: client.ask(), Need("TOPIC", "READ", ANY), ["orders", "bills"]) == 7
+    assert client.described == [["orders", "bills"]]
 
 
 def test_brokers_are_learned_where_no_topic_is_meant(of: Callable[[StaleClient], ClusterAdmin]) -> None:
@@ -119,3 +126,35 @@ def test_of_several_topics_the_refused_ones_are_learned_and_asked_again(
     assert found == {"orders": 7, "well": 1, "bills": 7}
     assert rounds == [["orders", "well", "bills"], ["orders", "bills"]]
     assert client.described == [["orders", "bills"]]
+
+
+def test_client_that_has_no_answer_is_replaced_once_and_outlives_what_others_still_ask_it() -> None:
+    admin = ClusterAdmin(Access("127.0.0.1:1"), "source", timeout_s=10)
+    first = admin.client
+
+    def ask(_left_s: float) -> None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    with pytest.raises(Unreachable):
+        admin.call("read it", ask, ORDERS)
+    second = admin.client
+    assert second is not first
+    admin.renew(first)  # of somebody who asked at the same time
+    assert admin.client is second
+    silent: dict[str, Callable[[], None]] = {"orders": lambda: ask(0), "bills": lambda: ask(0)}
+    found = admin.each(list(silent), "read", lambda *_: silent, "READ")
+    assert all(isinstance(error, Unreachable) for error in found.values())
+    assert admin.client not in {first, second}
+    assert [client for _, client in admin._kept._former] == [first, second]
+
+
+def test_client_that_was_refused_is_kept() -> None:
+    admin = ClusterAdmin(Access("127.0.0.1:1"), "source")
+    first = admin.client
+
+    def ask(_left_s: float) -> None:
+        raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+    with pytest.raises(AuthorizationFailed):
+        admin.call("read it", ask, ORDERS)
+    assert admin.client is first

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.admin.failures import error_of
-from kmirror.errors import KmirrorError
+from kmirror.errors import KmirrorError, Unreachable
 from kmirror.model.acls import Acl
 from kmirror.model.filters import AclFilter
 from kmirror.model.rights import SOURCE, Need
@@ -67,6 +67,8 @@ class AclAdmin:
                     out[acl] = None
                 except KafkaException as failure:
                     out[acl] = self._cluster.refusal(error_of(failure), f"{doing} ACL {acl}", Need("CLUSTER", "ALTER"))
+        if any(isinstance(refused, Unreachable) for refused in out.values()):
+            self._cluster.renew(self._client)
         return out
 
 

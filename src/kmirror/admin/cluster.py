@@ -1,12 +1,11 @@
 """One cluster's control plane as plain values: ids, topics, configs, offsets."""
 
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own names, not marked as exported
@@ -22,9 +21,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its own nam
     TopicDescription,
 )
 
-from kmirror import __version__
-from kmirror.admin.client_conf import client_conf
-from kmirror.admin.failures import NO_LEADERS, NOT_LET_IN, PASSING, SILENT, error_of, translated
+from kmirror.admin.failures import NO_LEADERS, PASSING, SILENT, error_of, translated
+from kmirror.admin.kept_client import KeptClient
 from kmirror.errors import AuthorizationFailed, KmirrorError, NotFound, NotReached
 from kmirror.model.access import Access
 from kmirror.model.rights import SOURCE, Need
@@ -83,28 +81,18 @@ class ClusterAdmin:
         self._access = access
         self._side = side
         self._timeout_s = timeout_s
-        silent = logging.Logger("librdkafka")  # noqa: LOG001 - not of the tree, so that no root handler prints it
-        silent.addHandler(logging.NullHandler())
-        more: dict[str, Any] = {
-            "client.id": f"kmirror/{__version__}",
-            "socket.timeout.ms": int(timeout_s * 1000),
-            "reconnect.backoff.max.ms": 1000,
-            "error_cb": self._note,
-        }
-        self._noted: KafkaError | None = None
-        with client_conf(access, more) as conf:
-            self._client = AdminClient(conf, logger=silent)
+        self._kept = KeptClient(access, timeout_s)
 
     def cluster_id(self) -> str:
         def ask(left_s: float) -> str:
-            found = self._client.describe_cluster(request_timeout=left_s).result()
+            found = self.client.describe_cluster(request_timeout=left_s).result()
             return str(found.cluster_id)
 
         return self._call("read the cluster id", ask)
 
     def topics(self) -> list[str]:
         """The names of all topics that this principal may see."""
-        return self._call("list the topics", lambda left_s: sorted(self._client.list_topics(timeout=left_s).topics))
+        return self._call("list the topics", lambda left_s: sorted(self.client.list_topics(timeout=left_s).topics))
 
     def find_topic(self, topic: str) -> TopicInfo | None:
         try:
@@ -116,7 +104,7 @@ class ClusterAdmin:
         """Raises NotFound. Never creates it."""
 
         def ask(left_s: float) -> TopicInfo:
-            found = self._client.describe_topics(TopicCollection([topic]), request_timeout=left_s)[topic].result()
+            found = self.client.describe_topics(TopicCollection([topic]), request_timeout=left_s)[topic].result()
             return topic_info(found)
 
         return self._call(f'describe topic "{topic}"', ask, Need("TOPIC", "READ", topic))
@@ -135,7 +123,7 @@ class ClusterAdmin:
 
         def ask(left_s: float) -> dict[str, TopicConfig]:
             resource = ConfigResource(ResourceType.TOPIC, topic)
-            answers = self._client.describe_configs([resource], request_timeout=left_s)
+            answers = self.client.describe_configs([resource], request_timeout=left_s)
             return topic_configs(_only(answers).result())
 
         return self._call(f'read the configs of topic "{topic}"', ask, Need("TOPIC", self.reading_configs, topic))
@@ -152,9 +140,9 @@ class ClusterAdmin:
         """Of one broker; None: it is set, and not told. Raises AuthorizationFailed where we may not see them."""
 
         def ask(left_s: float) -> dict[str, str | None]:
-            brokers = self._client.list_topics(timeout=left_s).brokers
+            brokers = self.client.list_topics(timeout=left_s).brokers
             resource = ConfigResource(ResourceType.BROKER, str(min(brokers)))
-            entries = _only(self._client.describe_configs([resource], request_timeout=left_s)).result()
+            entries = _only(self.client.describe_configs([resource], request_timeout=left_s)).result()
             return {name: None if entry.value is None else str(entry.value) for name, entry in entries.items()}
 
         return self._call("read the configs of a broker", ask)
@@ -167,7 +155,7 @@ class ClusterAdmin:
         new = NewTopic(topic, num_partitions=partitions, replication_factor=factor, config=dict(configs))
         self._call(
             f'create topic "{topic}"',
-            lambda left_s: _only(self._client.create_topics([new], request_timeout=left_s)).result(),
+            lambda left_s: _only(self.client.create_topics([new], request_timeout=left_s)).result(),
             Need("TOPIC", "CREATE", topic),
         )
 
@@ -176,7 +164,7 @@ class ClusterAdmin:
         self._call(
             f'delete topic "{topic}"',
             lambda left_s: _only(
-                self._client.delete_topics([topic], operation_timeout=left_s, request_timeout=left_s)
+                self.client.delete_topics([topic], operation_timeout=left_s, request_timeout=left_s)
             ).result(),
             Need("TOPIC", "DELETE", topic),
         )
@@ -191,7 +179,7 @@ class ClusterAdmin:
         self._call(
             f'add partitions to topic "{topic}"',
             lambda left_s: _only(
-                self._client.create_partitions([NewPartitions(topic, partitions)], request_timeout=left_s)
+                self.client.create_partitions([NewPartitions(topic, partitions)], request_timeout=left_s)
             ).result(),
             Need("TOPIC", "ALTER", topic),
         )
@@ -203,7 +191,7 @@ class ClusterAdmin:
         resource = alteration(topic, configs)
         self._call(
             f'alter the configs of topic "{topic}"',
-            lambda left_s: _only(self._client.incremental_alter_configs([resource], request_timeout=left_s)).result(),
+            lambda left_s: _only(self.client.incremental_alter_configs([resource], request_timeout=left_s)).result(),
             Need("TOPIC", "ALTER_CONFIGS", topic),
         )
 
@@ -226,7 +214,7 @@ class ClusterAdmin:
         places = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
 
         def ask(left_s: float) -> None:
-            for answer in self._client.delete_records(places, request_timeout=left_s).values():
+            for answer in self.client.delete_records(places, request_timeout=left_s).values():
                 answer.result()
 
         self._call(f'delete the first records of topic "{topic}"', ask, Need("TOPIC", "DELETE", topic))
@@ -234,7 +222,7 @@ class ClusterAdmin:
     def _offsets(self, topic: str, partitions: int, spec: OffsetSpec, isolation: IsolationLevel) -> tuple[int, ...]:
         def ask(left_s: float) -> tuple[int, ...]:
             wanted = {TopicPartition(topic, number): spec for number in range(partitions)}
-            answers = self._client.list_offsets(wanted, isolation_level=isolation, request_timeout=left_s)
+            answers = self.client.list_offsets(wanted, isolation_level=isolation, request_timeout=left_s)
             offsets = {place.partition: answer.result().offset for place, answer in answers.items()}
             return tuple(offsets[number] for number in range(partitions))
 
@@ -256,7 +244,8 @@ class ClusterAdmin:
         found: dict[str, T | KmirrorError] = {}
         waiting = list(topics)
         while waiting:
-            answers = ask(self._client, waiting, max(0.1, deadline - time.monotonic()))
+            client, silent = self._kept.client, False
+            answers = ask(client, waiting, max(0.1, deadline - time.monotonic()))
             again: dict[str, KafkaError] = {}
             for topic, answer in answers.items():
                 try:
@@ -267,6 +256,9 @@ class ClusterAdmin:
                         again[topic] = error
                     else:
                         found[topic] = self._words(error, f'{doing} "{topic}"', Need("TOPIC", operation, topic))
+                        silent = silent or error.code() in SILENT
+            if silent:
+                self._kept.renew(client)
             if again:
                 unknown = self._look_again(again, deadline)
                 found |= {topic: self._words(error, f'{doing} "{topic}"') for topic, error in unknown.items()}
@@ -278,18 +270,22 @@ class ClusterAdmin:
         """The right of the table by which a link may read the configs of topics of this side."""
         return "DESCRIBE_CONFIGS" if self._side == SOURCE else "ALTER_CONFIGS"
 
-    def _call(self, doing: str, ask: Callable[[float], T], need: Need | None = None) -> T:
+    def _call(self, doing: str, ask: Callable[[float], T], need: Need | None = None, topics: Iterable[str] = ()) -> T:
         """`ask` with the seconds that are left, again while leaders move; its errors in kmirror's words."""
         deadline = time.monotonic() + self._timeout_s
         while True:
+            client = self._kept.client
             try:
                 return ask(max(0.1, deadline - time.monotonic()))
             except KafkaException as failure:
                 error = error_of(failure)
                 if not _may_pass(error, deadline):
-                    raise self._words(error, doing, need) from failure
-                refused = {need.name: error} if need and need.resource == "TOPIC" else {}
-                for unknown in self._look_again(refused, deadline).values():
+                    told = self._words(error, doing, need)
+                    if error.code() in SILENT:
+                        self._kept.renew(client)
+                    raise told from failure
+                named = topics or ([need.name] if need and need.resource == "TOPIC" else [])
+                for unknown in self._look_again(dict.fromkeys(named, error), deadline).values():
                     raise self._words(unknown, doing) from failure
 
     def _look_again(self, refused: Mapping[str, KafkaError], deadline: float) -> dict[str, KafkaError]:
@@ -301,9 +297,9 @@ class ClusterAdmin:
         time.sleep(_PAUSE_S)
         left_s = max(0.1, deadline - time.monotonic())
         if not refused:
-            self._client.describe_cluster(request_timeout=left_s).exception()  # waits; the next try tells what is wrong
+            self.client.describe_cluster(request_timeout=left_s).exception()  # waits; the next try tells what is wrong
             return {}
-        described = self._client.describe_topics(TopicCollection(list(refused)), request_timeout=left_s)
+        described = self.client.describe_topics(TopicCollection(list(refused)), request_timeout=left_s)
         failures = {topic: answer.exception() for topic, answer in described.items()}
         errors = {topic: error_of(e) for topic, e in failures.items() if isinstance(e, KafkaException)}
         leaderless = {topic for topic, error in refused.items() if error.code() == NO_LEADERS}
@@ -314,7 +310,12 @@ class ClusterAdmin:
 
     @property
     def client(self) -> AdminClient:
-        return self._client
+        """To be taken anew for each request: one that has no answer is replaced."""
+        return self._kept.client
+
+    def renew(self, client: AdminClient) -> None:
+        """Where it had no answer to what was not asked by `call` or `each`."""
+        self._kept.renew(client)
 
     @property
     def access(self) -> Access:
@@ -328,22 +329,20 @@ class ClusterAdmin:
     def timeout_s(self) -> float:
         return self._timeout_s
 
-    def call(self, doing: str, ask: Callable[[float], T], need: Need | None = None) -> T:
-        """As all methods do it: `ask` with the seconds that are left, its errors in kmirror's words."""
-        return self._call(doing, ask, need)
+    def call(self, doing: str, ask: Callable[[float], T], need: Need | None = None, topics: Iterable[str] = ()) -> T:
+        """As all methods do it: `ask` with the seconds that are left, its errors in kmirror's words.
+
+        `topics` are those that it asks for, where `need` does not name the one.
+        """
+        return self._call(doing, ask, need, topics)
 
     def refusal(self, error: KafkaError, doing: str, need: Need | None = None) -> KmirrorError:
         return self._words(error, doing, need)
 
     def _words(self, error: KafkaError, doing: str, need: Need | None = None) -> KmirrorError:
         if error.code() in SILENT:
-            self._client.poll(0)  # hands out what was noted: librdkafka says "timed out" where it was not let in
-            error = self._noted or error
+            error = self._kept.noted() or error
         return translated(error, doing=doing, side=self._side, access=self._access, need=need)
-
-    def _note(self, error: KafkaError) -> None:
-        if error.code() in NOT_LET_IN:
-            self._noted = error
 
 
 def _may_pass(error: KafkaError, deadline: float) -> bool:

@@ -41,4 +41,4 @@ def _edges(cluster: ClusterAdmin, wanted: list[TopicPartition], spec: OffsetSpec
                     raise
         return out
 
-    return cluster.call("read where logs start and end", ask, Need("TOPIC", "READ", ANY))
+    return cluster.call("read where logs start and end", ask, Need("TOPIC", "READ", ANY), {p.topic for p in wanted})
