@@ -264,3 +264,19 @@ def test_one_that_waited_for_room_for_less_than_a_request_is_still_seen(clock: l
     clock[0] += 500
     asking.lane.all_seen(clock[0] - 500)
     assert copy.status(None).fetched_ms == clock[0]
+
+
+def test_what_a_slow_broker_leads_is_left_out_until_it_is_touched() -> None:
+    asking, made = Asking(), mirror()
+    for number, copy in made.partitions.items():
+        copy.node = number % 2
+        asking.lane.add(copy)
+    asking.ask()
+    asking.lane.touch(made.partitions[1])
+    asking.lane.look(most=100, room_bytes=ROOM, each=lambda _: 50, slow=frozenset({1}))
+    assert [p.partition for p in asking.lane.next_request().forgotten] == [1]
+    assert made.partitions[1] not in asking.lane.asked
+    asking.lane.session.answered(0, 7)
+    asking.lane.touch(made.partitions[1])
+    _, told, _ = asking.ask()
+    assert [p.partition for p in told] == [1]

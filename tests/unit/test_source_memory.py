@@ -37,6 +37,7 @@ def test_small_parts_of_large_answers_that_wait_do_not_keep_all_of_them() -> Non
         Brake(UNLIMITED, RunCounters()),
         tell=FetchEvents(*[told.append] * 4, lambda: None),
         brokers=lambda: 1,
+        destinations=lambda: 1,
         fetched_from=lambda _: 1,
     )
     fetcher.fetch(copy)

@@ -105,6 +105,7 @@ class Flow:
                 on_stale=self._engine.source_stale,
             ),
             brokers=lambda: len(self._fetchers),
+            destinations=lambda: len(self._producers),
             fetched_from=self._fetched_from,
         )
         self._fetchers[node] = fetcher

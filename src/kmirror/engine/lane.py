@@ -47,6 +47,7 @@ class Lane:
         self._connection: Connection | None = None
         self._version = wire_fetch.BY_ID
         self._each = 0
+        self._slow: frozenset[int] = frozenset()
         self._all_at = 0.0
         self._sight = Sight()
 
@@ -81,11 +82,15 @@ class Lane:
         self._changed.pop(copy, None)
         copy.lane = None
 
-    def look(self, *, most: int, room_bytes: int, each: Callable[[int], int]) -> None:
+    def look(
+        self, *, most: int, room_bytes: int, each: Callable[[int], int], slow: frozenset[int] = frozenset()
+    ) -> None:
         """Takes up what has changed: of `most` partitions at most, of which each is full with `room_bytes` waiting.
 
-        `each` says how many bytes are asked of each of so many partitions.
+        `each` says how many bytes are asked of each of so many partitions. Those that a broker of `slow` leads at the
+        destination are left out; who changes that touches them.
         """
+        self._slow = slow
         now = time.monotonic()
         if len(self.members) > most:
             for copy in list(self.members)[most:]:
@@ -113,7 +118,7 @@ class Lane:
                 self._changed[copy] = None
             else:
                 self.avoiding.discard(copy)
-            if copy.wants_fetch(now_s, room_bytes):
+            if copy.wants_fetch(now_s, room_bytes) and copy.node not in self._slow:
                 self._ask_for(copy)
                 continue
             self._leave_out(copy)

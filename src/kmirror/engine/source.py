@@ -1,6 +1,8 @@
 """A fetch loop for each source broker: what it brings is translated and laid before the producers."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +13,7 @@ from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.intake import RETRY_S, FetchEvents, Intake
 from kmirror.engine.lane import Lane
 from kmirror.engine.opening import fetch_version
+from kmirror.engine.slow_brokers import SlowBrokers
 from kmirror.engine.window import MOST_LANES, Window, fetch_window
 from kmirror.errors import ClusterError
 from kmirror.log import events
@@ -33,7 +36,8 @@ _ANSWER_S: Final = 10.0  # a fetch is given up lightly, and a way that swallows 
 class SourceFetcher:
     """Fetches from source broker `node` for all partitions that are given to it, up to the last stable offset.
 
-    `brokers` says from how many is fetched, `fetched_from` from which broker a partition is to be.
+    `brokers` says from how many is fetched, `destinations` to how many is written, `fetched_from` from which broker a
+    partition is to be.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class SourceFetcher:
         *,
         tell: FetchEvents,
         brokers: Callable[[], int],
+        destinations: Callable[[], int],
         fetched_from: Callable[[PartitionCopy], int | None],
     ) -> None:
         self._node = node
@@ -54,9 +59,12 @@ class SourceFetcher:
         self._budget = budget
         self._brake = brake
         self._brokers = brokers
+        self._destinations = destinations
         self._tell = tell
         self._intake = Intake(node, cluster.access, tell)
         self._queued: set[PartitionCopy] = set()
+        self._waiting = 0
+        self._slow = SlowBrokers()
         self._lanes = [Lane(lambda copy: fetched_from(copy) == node, tell.on_moved) for _ in range(MOST_LANES)]
 
     def end(self, copy: PartitionCopy) -> None:
@@ -98,7 +106,7 @@ class SourceFetcher:
                 lane.wake.clear()
                 await wait_for_event(lane.wake, _IDLE_S)
                 continue
-            if self._queued_bytes() > window.room_bytes:  # more would only wait in memory
+            if self._waiting > window.room_bytes:  # more would only wait in memory
                 await asyncio.sleep(_FULL_S)
                 continue
             try:
@@ -124,13 +132,26 @@ class SourceFetcher:
     def _look(self, number: int) -> Window:
         """Has a lane take up what has changed: its share of all partitions."""
         window = self._window()
+        self._look_at_brokers(window.room_bytes)
         share = -(-sum(len(lane.members) for lane in self._lanes) // window.lanes) if number < window.lanes else 0
-        self._lanes[number].look(most=share, room_bytes=window.room_bytes, each=window.each)
+        self._lanes[number].look(most=share, room_bytes=window.room_bytes, each=window.each, slow=self._slow.nodes)
         return window
 
-    def _queued_bytes(self) -> int:
+    def _look_at_brokers(self, room_bytes: int) -> None:
+        """For a slow broker of the destination nothing is fetched for now, and the others don't wait for it."""
         self._queued = {copy for copy in self._queued if copy.queued_bytes}
-        return sum(copy.queued_bytes for copy in self._queued)
+        waiting: Counter[int] = Counter()
+        for copy in self._queued:
+            waiting[copy.node] += copy.queued_bytes
+        changed = self._slow.look(waiting, room_bytes, brokers=self._destinations(), now_s=time.monotonic())
+        self._waiting = sum(size for node, size in waiting.items() if node not in self._slow.nodes)
+        if not changed:
+            return
+        log.debug("slow brokers of the destination", nodes=sorted(self._slow.nodes))
+        for lane in self._lanes:
+            for copy in lane.members:
+                if copy.node in changed:
+                    lane.touch(copy)
 
     async def _fetch(self, number: int) -> None:
         lane = self._lanes[number]
