@@ -183,14 +183,14 @@ def _table(rows: Sequence[Row], columns: Sequence[str], *, tight: bool = False) 
     for key in columns:
         number = all(isinstance(row[key], int | float) or row[key] is None for row in rows)
         sentence = key in _SENTENCES
-        least = max(len(word) for word in title(key).split())
+        least = max(len(word) for word in title(key).split()) if tight or sentence else len(title(key))
         if not sentence:
             least = max(least, *(len(cell(key, row[key])) for row in rows))
         table.add_column(
             title(key),
             justify="right" if number else "left",
             overflow="fold",
-            width=least if tight and not sentence else None,
+            width=None if sentence else least,  # a width that is given spares Rich measuring each cell, twice
             min_width=_SENTENCE_WIDTH if sentence and tight else least,
         )
     for row in rows:
