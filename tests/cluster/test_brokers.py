@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from bench.meter import peak_rss_megabytes
 
 from kmirror.admin.cluster import ClusterAdmin
 from kmirror.model.access import Access
 from kmirror.sandbox import kafka_runtime
 from support.kmirror_cli import Kmirror
-from support.memory import peak_megabytes
 from support.mirrors import TestLink, end_of, leaders, set_topic_config
 from support.traffic import Record, Traffic, create_topic, produce, sized
 from support.trio import Trio
@@ -209,7 +209,7 @@ def test_a_broker_that_stands_still_takes_no_more_memory_than_the_link_has(
     finally:
         there.resume(frozen)
     link.assert_exact(topic_name, at_least=6 + 300 * len(held))
-    assert peak_megabytes(link.pid) < 150
+    assert peak_rss_megabytes(link.pid) < 150
 
 
 def write_much(cluster: Trio, topic: str, partition: int, *, megabytes: int) -> None:

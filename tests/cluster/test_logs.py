@@ -4,7 +4,6 @@ Logs that no client can write (holes, old formats, damage) are written by hand i
 """
 
 import json
-import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from support.difference import What
 from support.kmirror_cli import Kmirror
 from support.last_values import all_records, last_values
 from support.logs import Isolation, Topic
-from support.memory import peak_megabytes
 from support.mirrors import TestLink, ends, set_topic_config, topic_configs
 from support.raw import write_markers
 from support.segments import flip_byte, write_log
@@ -335,18 +333,6 @@ def test_batches_larger_than_the_default_limit(link: TestLink, topic_name: str) 
     large = [Record(b"k", bytes([i]) * 3_000_000) for i in range(3)]
     produce(link.source.bootstrap_servers, topic_name, large, config={"message.max.bytes": 4_000_000})
     mirror_exactly(link, topic_name, at_least=3)
-
-
-def test_records_of_fifty_megabytes(kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster, topic_name: str) -> None:
-    """More than the memory of the link: one at a time is let through."""
-    link = TestLink(kmirror, east, west, "large").create("fetch.buffer.bytes=33554432")
-    create_topic(east.bootstrap_servers, topic_name, config={"max.message.bytes": "60000000"})
-    noise = random.Random(1).randbytes(50_000_000)
-    large = [Record(b"k", bytes([i]) + noise) for i in range(6)]
-    produce(east.bootstrap_servers, topic_name, large, config={"message.max.bytes": 60_000_000}, batch_records=1)
-    link.mirror(topic_name)
-    link.assert_exact(topic_name, at_least=6)
-    assert peak_megabytes(link.pid) < 200, "one record, and little beside"
 
 
 def test_a_batch_that_the_destination_refuses(link: TestLink, topic_name: str) -> None:
