@@ -191,7 +191,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str], *, tight: bool = False) 
             justify="right" if number else "left",
             overflow="fold",
             width=None if sentence else least,  # a width that is given spares Rich measuring each cell, twice
-            min_width=_SENTENCE_WIDTH if sentence and tight else least,
+            min_width=_SENTENCE_WIDTH if tight else least,
         )
     for row in rows:
         table.add_row(*(cell(key, row[key]) for key in columns))

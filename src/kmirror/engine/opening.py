@@ -68,10 +68,10 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     """
     topic, partition = copy.topic, copy.partition
     await sides.transactions.settle(copy)
-    in_doubt = _in_doubt(copy)
-    if in_doubt is not None:
+    late = _token_of_what_may_be_late(copy)
+    if late is not None:
         # From now on what is older is refused where a marker of the new token was written.
-        await sides.identity.renew(in_doubt)
+        await sides.identity.renew(late)
     held_since = sides.identity.held_since
     if copy.marker_in_doubt is not None or copy.settle_first:
         await settle(copy, sides.destination)
@@ -92,7 +92,7 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
     copy.opened(node, end, before, epoch)
 
 
-def _in_doubt(copy: PartitionCopy) -> int | None:
+def _token_of_what_may_be_late(copy: PartitionCopy) -> int | None:
     """The run token of what may still land, and has to be refused behind the next marker; None where nothing may."""
     if copy.marker_in_doubt is None and copy.in_doubt and copy.settle_first:
         return copy.appender.epoch

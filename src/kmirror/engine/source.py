@@ -101,6 +101,7 @@ class SourceFetcher:
     async def _run_lane(self, number: int) -> None:
         lane = self._lanes[number]
         while True:
+            self._look_at_brokers(self._window().room_bytes)
             window = self._look(number)
             if not lane.asked:
                 lane.wake.clear()
@@ -132,7 +133,6 @@ class SourceFetcher:
     def _look(self, number: int) -> Window:
         """Has a lane take up what has changed: its share of all partitions."""
         window = self._window()
-        self._look_at_brokers(window.room_bytes)
         share = -(-sum(len(lane.members) for lane in self._lanes) // window.lanes) if number < window.lanes else 0
         self._lanes[number].look(most=share, room_bytes=window.room_bytes, each=window.each, slow=self._slow.nodes)
         return window
