@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from kafka.protocol.admin import DescribeTransactionsRequest, DescribeTransactionsResponse
@@ -16,6 +17,7 @@ from kafka.protocol.producer import InitProducerIdRequest, InitProducerIdRespons
 
 from kmirror.sandbox import KafkaCluster
 from support import guarded
+from support.difference import What
 from support.guarded import GuardedCluster
 from support.kmirror_cli import Kmirror
 from support.last_values import all_records
@@ -23,9 +25,10 @@ from support.mirrors import QUICK, TestLink, ends
 from support.proxy import Fault, ProxiedCluster, Proxy
 from support.raw import call, write_markers
 from support.traffic import Record, create_topic, produce, turn_ms
-from support.transactions import transaction
+from support.transactions import delete_records, transaction
 from support.wait import eventually
 
+PRODUCE = 0
 INIT_PRODUCER_ID, ADD_PARTITIONS, END_TRANSACTION = 22, 24, 26
 SUPERSEDED = 5
 BY_TRANSACTIONS = "gap.fill.mode=transactions"
@@ -98,6 +101,11 @@ def claim(cluster: KafkaCluster, name: str) -> int:
         transactional_id=name, transaction_timeout_ms=60_000, producer_id=-1, producer_epoch=-1
     )
     return int(call(cluster.bootstrap_servers, request, InitProducerIdResponse, 2).error_code)
+
+
+def link_id(link: TestLink) -> str:
+    """The transactional id of the link itself, which is the producer of its batches."""
+    return transactional_id(link, "").rpartition(".")[0]
 
 
 def stage_of(cluster: KafkaCluster, name: str) -> str:
@@ -196,6 +204,121 @@ def test_a_compacted_log(link: TestLink, topic_name: str) -> None:
 
 
 # --- what breaks ---
+
+
+@pytest.fixture
+def fresh(proxied_link: TestLink, topic_name: str) -> str:
+    """A mirror of one partition that took no marker yet: the next one is the link's own."""
+    create_topic(proxied_link.source.bootstrap_servers, topic_name)
+    produce(proxied_link.source.bootstrap_servers, topic_name, [Record(b"k", b"v")] * 5, partition=0)
+    proxied_link.mirror(topic_name)
+    proxied_link.await_caught_up(topic_name)
+    return topic_name
+
+
+def test_a_frozen_runners_batch_whose_records_are_gone(
+    kmirror: Kmirror, east: KafkaCluster, proxied: ProxiedCluster, topic_name: str
+) -> None:
+    """It is on its way when its runner freezes, and comes after a younger run has filled the offsets of its records,
+    which the source has deleted: its sequence fits, so it is the epoch of the first marker that keeps it out.
+    """
+    older = through_proxy(TestLink(kmirror, east, proxied, "overtaken"))
+    home = kmirror.home.with_name("home-of-another-host")
+    home.mkdir(mode=0o700)
+    younger = TestLink(Kmirror(home), east, proxied, older.name)
+    create_topic(east.bootstrap_servers, topic_name)
+    produce(east.bootstrap_servers, topic_name, [Record(b"k", b"kept")] * 20, partition=0)
+    older.mirror(topic_name, "--no-start")
+    shutil.copy(kmirror.links_file, younger.kmirror.links_file)
+    first = kmirror.start("link", "run", older.name)
+    older.await_caught_up(topic_name)
+
+    def overtake() -> None:
+        os.kill(first.pid, signal.SIGSTOP)
+        delete_records(east.bootstrap_servers, topic_name, {0: 40})
+        younger.kmirror.start("link", "run", younger.name)
+        younger.await_beyond(topic_name, {0: 39})
+
+    fault = proxied.proxy.arm(Fault(api=PRODUCE, cut=False, before=overtake))
+    try:
+        produce(east.bootstrap_servers, topic_name, [Record(b"k", b"gone")] * 20, partition=0)
+        assert fault.met.wait(90)
+        produce(east.bootstrap_servers, topic_name, [Record(b"k", b"behind them")] * 20, partition=0)
+        younger.await_caught_up(topic_name)
+        os.kill(first.pid, signal.SIGCONT)
+        produce(east.bootstrap_servers, topic_name, [Record(b"k", b"afterwards")] * 20, partition=0)
+        assert first.wait(60) == SUPERSEDED
+        younger.assert_exact(topic_name, ignore=[What.LOG_START], at_least=40)
+        younger.await_status(topic_name, "ACTIVE")
+    finally:
+        younger.kmirror.stop_all()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"api": ADD_PARTITIONS, "share": 0.5}, id="in-its-begin"),
+        pytest.param({"api": ADD_PARTITIONS, "answer": True, "share": 0.0}, id="behind-its-begin"),
+        pytest.param({"api": ADD_PARTITIONS, "late_s": 1.5}, id="a-late-begin"),
+        pytest.param({"api": END_TRANSACTION, "share": 0.5}, id="in-its-end"),
+        pytest.param({"api": END_TRANSACTION, "answer": True, "share": 0.0}, id="behind-its-end"),
+        pytest.param({"api": END_TRANSACTION, "late_s": 1.5}, id="a-late-end"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 30])
+def test_a_connection_that_is_cut_at_a_first_gap(
+    proxied_link: TestLink, fresh: str, fault: dict[str, Any], count: int
+) -> None:
+    """The link's own transaction may be open, committed, or never begun; renewing the run token ends it."""
+    met = proxy_of(proxied_link).arm(Fault(**fault)).met
+    gap(proxied_link, fresh, count)
+    assert met.wait(30)
+    proxied_link.await_caught_up(fresh)
+    gap(proxied_link, fresh, 2)
+    proxied_link.assert_exact(fresh, at_least=17)
+    proxied_link.await_status(fresh, "ACTIVE")
+
+
+def test_a_runner_killed_in_a_transaction_of_the_link(
+    proxied_link: TestLink, proxied: ProxiedCluster, fresh: str
+) -> None:
+    """The next one takes no offset before the coordinator has ended it."""
+    fault = proxied.proxy.arm(Fault(api=END_TRANSACTION, share=0.0, before=proxied_link.kill))
+    gap(proxied_link, fresh, 20)
+    assert fault.met.wait(30)
+    assert stage_of(proxied, link_id(proxied_link)) == "Ongoing"
+    proxied_link.start()
+    proxied_link.assert_exact(fresh, at_least=11)
+    proxied_link.await_status(fresh, "ACTIVE")
+
+
+def test_a_failover_ends_a_transaction_of_the_link(proxied_link: TestLink, proxied: ProxiedCluster, fresh: str) -> None:
+    fault = proxied.proxy.arm(Fault(api=END_TRANSACTION, share=0.0, before=proxied_link.kill))
+    gap(proxied_link, fresh, 1)
+    assert fault.met.wait(30)
+    assert stage_of(proxied, link_id(proxied_link)) == "Ongoing"
+    proxied_link.verb("failover", fresh)
+    assert stage_of(proxied, link_id(proxied_link)) in {"CompleteAbort", "Empty"}
+    assert proxied_link.mirror_ends(fresh)[0] == 9
+
+
+def test_a_link_that_changes_its_way_and_changes_back(
+    kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster, topic_name: str
+) -> None:
+    """A coordinator's markers are kept out where the link has written its own, and would never be done: it knows."""
+    link = TestLink(kmirror, east, west, "ways").create("gap.fill.mode=markers")
+    create_topic(east.bootstrap_servers, topic_name, 2)
+    gap(link, topic_name, 5)
+    link.mirror(topic_name)
+    link.await_caught_up(topic_name)
+    for way in ("transactions", "markers", "transactions"):
+        kmirror.run("link", "configuration", "update", link.name, "--config", f"gap.fill.mode={way}")
+        link.stop()
+        link.start()
+        for partition in range(2):
+            gap(link, topic_name, 5, partition=partition)
+        link.assert_exact(topic_name, at_least=6)
+        link.await_status(topic_name, "ACTIVE")
 
 
 def test_a_runner_killed_in_the_middle_of_gaps(link: TestLink, topic_name: str) -> None:

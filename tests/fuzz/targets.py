@@ -171,7 +171,7 @@ TARGETS: dict[str, tuple[int | str, Target]] = {
         _text(lambda data: list(saved_records.read_records(iter(data.splitlines(True)))), ValueError),
     ),
     "versions": (18, _asked(18, lambda c: dial._learn_versions(c, "broker", 5.0))),
-    "add_partition": (24, _asked(24, lambda c: transactions.add_partition(c, "x", (1, 1), PLACE))),
+    "add_partitions": (24, _asked(24, lambda c: transactions.add_partitions(c, "x", (1, 1), [PLACE]))),
     "end_transaction": (26, _asked(26, lambda c: transactions.end_transaction(c, "x", (1, 1)))),
 }
 _LOOP = asyncio.new_event_loop()

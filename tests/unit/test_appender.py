@@ -74,8 +74,10 @@ class Runner:
     `gaps` is the source as this run has read it: another run may have read it before a compaction, or after.
     """
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, by_transactions: bool = False) -> None:
         self.broker = broker
+        self.by_transactions = by_transactions
+        self.fenced_by = -1
         self.appender = Appender()
         self.wire: deque[tuple[int, int, Append]] = deque()
         self.answers: deque[tuple[int, int]] = deque()
@@ -108,7 +110,10 @@ class Runner:
             self.wire.append((self.appender.epoch, sequence, made))
 
     def mark(self, count: int) -> None:
-        """Fills a gap, when nothing is under way. The lease keeps out who has lost the link."""
+        """Fills a gap, when nothing is under way. The lease keeps out who has lost the link, or the coordinator.
+
+        By transactions, it is our own marker that takes the first offset with a token, and others take the rest.
+        """
         here = self.appender.log_end
         count = next((i for i in range(count) if not self.is_gap(here + i)), count)
         if not count or self.appender.in_flight or self.appender.broken or self.token != self.broker.token:
@@ -120,8 +125,15 @@ class Runner:
         if here != len(self.broker.log):
             self.reopen()
             return
+        if self.by_transactions and self.fenced_by == self.token:
+            self.broker.log += range(here, here + count)
+            self.appender.filled_by_another(here + count)
+            return
+        if self.by_transactions:
+            count = 1
         for _ in range(count):
             self.broker.mark(self.token)
+        self.fenced_by = self.token
         self.appender.filled(here + count, self.token, 0.0)
 
     def handle(self, fault: int) -> None:
@@ -163,22 +175,23 @@ ACTIONS = st.tuples(
 )
 
 
+@pytest.mark.parametrize("transactions", [False, True])
 @settings(max_examples=300)
 @given(
-    st.lists(ACTIONS, max_size=80),
-    st.integers(0, 5),
-    st.booleans(),
-    st.sampled_from([0, 7, SEQUENCES - 6]),
-    st.integers(0, 2**40),
+    actions=st.lists(ACTIONS, max_size=80),
+    held=st.integers(0, 5),
+    known=st.booleans(),
+    shift=st.sampled_from([0, 7, SEQUENCES - 6]),
+    gaps=st.integers(0, 2**40),
 )
 def test_no_history_puts_a_batch_at_a_wrong_offset(
-    actions: list[tuple[str, int, int, int]], held: int, known: bool, shift: int, gaps: int
+    *, transactions: bool, actions: list[tuple[str, int, int, int]], held: int, known: bool, shift: int, gaps: int
 ) -> None:
     broker = Broker(list(range(held)), gaps=gaps)
     if known and held:  # markers take offsets and no sequence, so the two may differ by any shift
         broker.last = (held - 1 + shift) % SEQUENCES
     late: deque[deque[tuple[int, int, Append]]] = deque()
-    runners = [Runner(broker), Runner(broker)]
+    runners = [Runner(broker, by_transactions=transactions), Runner(broker, by_transactions=transactions)]
     for action, who, count, fault in actions:
         runner = runners[who]
         if action == "send":

@@ -81,8 +81,8 @@ class Played:
         counts: dict[tuple[str, int], int] = {}
         tokens = set()
         for entry in request.markers:
-            assert entry.producer_epoch == entry.coordinator_epoch
-            tokens.add(entry.coordinator_epoch)
+            assert entry.producer_epoch + wire_markers.OWN_COORDINATOR == entry.coordinator_epoch
+            tokens.add(entry.producer_epoch)
             for topic in entry.topics:
                 for partition in topic.partition_indexes:
                     counts[topic.name, partition] = counts.get((topic.name, partition), 0) + 1

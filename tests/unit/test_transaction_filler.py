@@ -22,6 +22,7 @@ from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
 from kmirror.wire.errors import BrokerError, ConnectionLost
+from kmirror.wire.markers import Place
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
 
@@ -126,6 +127,9 @@ class Stage:
         self.superseded: list[Superseded] = []
         self.broken: list[ClusterError] = []
         self.leases = 0
+        self.run_token = 3
+        self.fences = 0
+        self.may_be_fenced = False
         self.transactions = Transactions(self, "kmirror.l.id")  # type: ignore[arg-type]
         mirror = Mirror("t", "s", TOPIC_ID, TOPIC_ID, 1, MirrorState.ACTIVE, 1)
         self.copy = PartitionCopy(mirror, 0, Budget(1 << 20))
@@ -146,6 +150,16 @@ class Stage:
             raise Superseded("another runner took this link over")
         return 0.0
 
+    # the fence: a transaction of the link itself
+
+    async def is_possible(self, copy: PartitionCopy) -> bool:
+        return self.may_be_fenced
+
+    async def take_offset(self, copy: PartitionCopy) -> int:
+        self.fences += 1
+        self.coordinator.log_end += 1
+        return self.run_token
+
     # the flow
 
     def start(self, gap_end: int) -> None:
@@ -154,6 +168,7 @@ class Stage:
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
             self.transactions,
+            self,  # type: ignore[arg-type]
             start=self._start,
             on_filled=self._on_filled,
             on_broken=self._on_broken,
@@ -210,9 +225,9 @@ def played(coordinator: Coordinator) -> Iterator[None]:
             raise BrokerError(code, "InitProducerId")
         return 7, coordinator.epoch
 
-    async def add_partition(_: object, name: str, producer: tuple[int, int], place: object) -> int:
-        assert place == ("t", 0)
-        return coordinator.ask("add", lambda: coordinator.add(producer[1]))
+    async def add_partitions(_: object, name: str, producer: tuple[int, int], places: list[Place]) -> dict[Place, int]:
+        assert places == [("t", 0)]
+        return {("t", 0): coordinator.ask("add", lambda: coordinator.add(producer[1]))}
 
     async def end_transaction(_: object, name: str, producer: tuple[int, int]) -> int:
         return coordinator.ask("end", lambda: coordinator.end(producer[1]))
@@ -227,7 +242,7 @@ def played(coordinator: Coordinator) -> Iterator[None]:
         return coordinator.log_end
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "add_partition", add_partition)
+        patch.setattr(module, "add_partitions", add_partitions)
         patch.setattr(module, "end_transaction", end_transaction)
         patch.setattr(module, "transaction_stage", transaction_stage)
         patch.setattr(module, "_FIRST_WAIT_S", 0.0)
@@ -260,6 +275,20 @@ def test_each_transaction_takes_one_offset(count: int) -> None:
     assert coordinator.requests.count("init") == 1
     assert stage.copy.appender.log_end == 10 + count
     assert not stage.broken
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_the_first_offset_with_a_token_is_taken_by_the_link_itself(count: int) -> None:
+    """Its marker moves the epoch of our batches: from then on they begin at sequence 0, and older ones are refused."""
+
+    def may_be(stage: Stage) -> None:
+        stage.may_be_fenced = True
+
+    stage = fill(Coordinator(), count, before=may_be)
+    copy = stage.copy
+    assert (stage.fences, copy.fenced_by, stage.coordinator.begun) == (1, 3, count - 1)
+    assert (copy.appender.log_end, copy.appender.epoch, copy.appender._sequence) == (10 + count, 3, 0)
+    assert stage.coordinator.log_end == 10 + count
 
 
 @given(

@@ -78,6 +78,7 @@ class Flow:
             sides.destination,
             sides.identity,
             sides.transactions,
+            sides.fence,
             start=above.start,
             on_filled=self._on_drained,
             on_broken=self._on_broken,

@@ -25,7 +25,7 @@ from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import CLUSTER_AUTHORIZATION_FAILED, BrokerError, UnsupportedVersion
 from kmirror.wire.log_ends import ask_log_ends, log_ends, read_log_ends
-from kmirror.wire.markers import MarkerWriter
+from kmirror.wire.markers import OWN_COORDINATOR, MarkerWriter
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class GapFiller:
         for copy in list(self._waiting):
             if room < 1:
                 break
-            fenced = copy.fenced_by == writer.coordinator_epoch
+            fenced = copy.fenced_by == writer.producer_epoch
             if not fenced and copy not in fencing and self._is_due(copy):
                 continue  # it came after the look
             self._waiting.discard(copy)
@@ -157,7 +157,7 @@ class GapFiller:
         written = connection.send(wire_markers.API_KEY, version, [body], flexible=True, timeout=_TIMEOUT_S)
         for copy in counts:
             copy.marking = True
-            copy.marker_in_doubt = writer.coordinator_epoch
+            copy.marker_in_doubt = writer.producer_epoch
         # Behind the markers on the same connection it is handled behind them, so what it says is final.
         asked = ask_log_ends(connection, list(places), timeout=_TIMEOUT_S)
         answer, answer_of_ends = await asyncio.gather(written, asked)
@@ -165,7 +165,7 @@ class GapFiller:
         ends = read_log_ends(connection, answer_of_ends)
         for copy, count in counts.items():
             place = (copy.topic, copy.partition)
-            await self._judge(copy, count, writer.coordinator_epoch, errors.get(place, 0), ends.get(place))
+            await self._judge(copy, count, writer.producer_epoch, errors.get(place, 0), ends.get(place))
 
     async def _leased_writer(self) -> MarkerWriter:
         identity = self._identity
@@ -174,7 +174,7 @@ class GapFiller:
             self._leased_token = identity.run_token
         assert identity.producer_id is not None
         assert identity.run_token is not None
-        return MarkerWriter(identity.producer_id, identity.run_token, identity.run_token)
+        return MarkerWriter(identity.producer_id, identity.run_token, OWN_COORDINATOR + identity.run_token)
 
     async def _judge(self, copy: PartitionCopy, count: int, token: int, error: int, end: int | None) -> None:
         """`end` is the log end behind `count` markers; None where the broker leads the partition no more."""

@@ -9,11 +9,12 @@ knows (0 at first), so that runs share one sequence until a younger one has writ
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from kmirror.engine.denied import explaining
+from kmirror.engine.transactions import claim
 from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.wire import rpc
@@ -21,6 +22,7 @@ from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
 from kmirror.wire.producer_state import ProducerState
+from kmirror.wire.transactions import Producer
 
 log = events(__name__)
 
@@ -66,7 +68,7 @@ class Identity:
             connection = await self._connection()
             with self._closed_by_errors(connection):
                 first = self.run_token is None and await self._nobody_ran(connection)
-                producer_id, new = await rpc.init_producer_id(connection, self.transactional_id)
+                producer_id, new = await claim(connection, self.transactional_id)
             changed = self.producer_id is not None and self.producer_id != producer_id
             first = first and new == 0  # of two first runs at once the later one has to wait
             if not first:
@@ -114,6 +116,20 @@ class Identity:
                     f"another runner took this link over: its run token is {found[1]}, ours {self.run_token}"
                 )
             return asked + LEASE_S
+
+    @asynccontextmanager
+    async def producing(self) -> AsyncIterator[tuple[Connection, Producer]]:
+        """The coordinator, and the producer that the link is there; meanwhile no renewal of ours ends a transaction.
+
+        Raises ClusterError.
+        """
+        async with self._one_at_a_time:
+            connection = await self._connection()
+            await connection.unthrottled()
+            assert self.producer_id is not None
+            assert self.run_token is not None
+            with self._closed_by_errors(connection):
+                yield connection, (self.producer_id, self.run_token)
 
     @contextmanager
     def _closed_by_errors(self, connection: Connection) -> Iterator[None]:

@@ -17,6 +17,7 @@ from kmirror.engine.budget import Budget
 from kmirror.engine.coalesce import MERGED_BYTES
 from kmirror.engine.copy import now_ms
 from kmirror.engine.counters import RunCounters
+from kmirror.engine.fence import Fence
 from kmirror.engine.flow import Above, Flow
 from kmirror.engine.identity import Identity
 from kmirror.engine.metadata import MetadataLoop
@@ -89,7 +90,8 @@ class LinkEngine:
             doubt=lambda _: self.tenure.look(),
         )
         self._transactions = Transactions(self._destination, link.transactional_id)
-        sides = Sides(self._source, self._destination, self.identity, self._transactions)
+        self._fence = Fence(self._destination, self.identity)
+        sides = Sides(self._source, self._destination, self.identity, self._transactions, self._fence)
         self._flow = Flow(sides, settings, self.budget, recorder, above, brake=self.brake, gap_fill=link.gap_fill)
 
     # --- what is wanted
@@ -300,6 +302,7 @@ class LinkEngine:
             while True:
                 try:
                     await self._transactions.settle(copy)
+                    await self._fence.settle(copy)
                     if copy.in_doubt:
                         await settle(copy, self._destination)
                     break

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.fence import Fence
 from kmirror.engine.identity import Identity
 from kmirror.engine.steps import Step, Stop
 from kmirror.engine.tail import SourceView, compare_tail
@@ -58,6 +59,7 @@ class Sides:
     destination: Cluster
     identity: Identity
     transactions: Transactions
+    fence: Fence
 
 
 async def open_partition(copy: PartitionCopy, sides: Sides) -> None:

@@ -1,15 +1,18 @@
 """Fills offsets that hold nothing visible by empty transactions: where the destination takes no markers from a client.
 
 Each transaction takes one offset, and they run side by side, one at a time in a partition. The coordinator fences an
-older run, so there is no lease; see engine/transactions.py for what makes the log end final.
+older run, so there is no lease; see engine/transactions.py for what makes the log end final. A partition's first offset
+with a run token goes another way: see engine/fence.py.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from kmirror.engine.copy import PartitionCopy, refused_gap
+from kmirror.engine.fence import Fence
 from kmirror.engine.identity import Identity, Superseded
 from kmirror.engine.opening import BEHIND_A_MARKER
 from kmirror.engine.steps import Fill
@@ -42,6 +45,7 @@ class TransactionFiller:
         cluster: Cluster,
         identity: Identity,
         transactions: Transactions,
+        fence: Fence,
         *,
         start: Callable[[Coroutine[Any, Any, None]], object],
         on_filled: Callable[[PartitionCopy], None],
@@ -52,6 +56,7 @@ class TransactionFiller:
         self._cluster = cluster
         self._identity = identity
         self._transactions = transactions
+        self._fence = fence
         self._start = start
         self._on_filled = on_filled
         self._on_broken = on_broken
@@ -59,6 +64,8 @@ class TransactionFiller:
         self._on_superseded = on_superseded
         self._room = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._claims: WeakKeyDictionary[PartitionCopy, tuple[int, Producer]] = WeakKeyDictionary()
+        self._unfenced: WeakKeyDictionary[PartitionCopy, int | None] = WeakKeyDictionary()
+        """With this token it was found that no transaction of the link itself is possible there."""
 
     def ready(self, copy: PartitionCopy) -> None:
         """The next step of `copy` is a gap, and nothing of it is in flight."""
@@ -72,7 +79,7 @@ class TransactionFiller:
         assert gap.base == copy.appender.log_end
         try:
             async with self._room:
-                taken, end = await self._take(copy, gap)
+                taken, end, epoch = await self._take(copy, gap)
             fault = await self._fault(copy, gap, taken, end)
         except Superseded as e:
             self._give_up(copy, e)
@@ -81,10 +88,11 @@ class TransactionFiller:
             self._refused(copy, e)
         else:
             copy.marking = False
-            self._go_on(copy, end, fault)
+            self._go_on(copy, end, epoch, fault)
 
-    async def _take(self, copy: PartitionCopy, gap: Fill) -> tuple[int, int]:
-        """Takes the first offsets of `gap`; returns how many, and the log end behind them.
+    async def _take(self, copy: PartitionCopy, gap: Fill) -> tuple[int, int, int | None]:
+        """Takes the first offsets of `gap`; returns how many, the log end behind them, and the epoch that our producer
+        has there now, None if it is as it was.
 
         The last one goes alone, after the others are confirmed: a marker that was written twice is counted then.
         """
@@ -92,6 +100,9 @@ class TransactionFiller:
         taken = 0
         try:
             producer = await self._claim(copy)
+            if await self._needs_fence(copy):
+                token = await self._fence.take_offset(copy)
+                return 1, await self._log_end(copy), token
             while taken < count and copy.may_fill(gap.base + taken):
                 await self._transactions.take_offset(copy, producer)
                 taken += 1
@@ -100,7 +111,17 @@ class TransactionFiller:
             if e.kafka_code in _FENCED:
                 await self._identity.lease()  # if that is ours: our transaction timed out, or a claim of ours came late
             raise
-        return taken, await self._log_end(copy)
+        return taken, await self._log_end(copy), None
+
+    async def _needs_fence(self, copy: PartitionCopy) -> bool:
+        """Batches of an older run, or of ours from before the token was renewed, would still be taken there."""
+        token = self._identity.run_token
+        if token in {copy.fenced_by, self._unfenced.get(copy)}:
+            return False
+        if await self._fence.is_possible(copy):
+            return True
+        self._unfenced[copy] = token
+        return False
 
     async def _claim(self, copy: PartitionCopy) -> Producer:
         """Ours since the partition was opened.
@@ -136,16 +157,23 @@ class TransactionFiller:
         message = f"{found}: somebody else wrote to the mirror topic"
         return MirrorError(Failure.MARKER_OVERRUN, message, copy.partition, wanted)
 
-    def _go_on(self, copy: PartitionCopy, end: int, fault: ClusterError | MirrorError | None) -> None:
+    def _go_on(
+        self, copy: PartitionCopy, end: int, epoch: int | None, fault: ClusterError | MirrorError | None
+    ) -> None:
+        if fault is None and epoch is not None:
+            copy.fenced_by = epoch
         if isinstance(fault, MirrorError):
             self._on_end(copy, fault)
         elif fault is not None:
             self._on_broken(copy, fault)
         elif not copy.is_open:  # halted meanwhile: somebody waits for what was on its way
-            copy.appender.filled_by_another(end)
+            if epoch is None:
+                copy.appender.filled_by_another(end)
+            else:
+                copy.appender.filled(end, epoch, time.monotonic())
             self._on_filled(copy)
         else:
-            copy.filled(end, None)
+            copy.filled(end, epoch)
             self._on_filled(copy)
 
     def _refused(self, copy: PartitionCopy, fault: ClusterError) -> None:

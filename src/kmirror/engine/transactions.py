@@ -21,7 +21,7 @@ from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import CONCURRENT_TRANSACTIONS, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, BrokerError, check
-from kmirror.wire.transactions import AT_REST, Producer, add_partition, end_transaction, transaction_stage
+from kmirror.wire.transactions import AT_REST, Producer, add_partitions, end_transaction, transaction_stage
 
 _CONNECTIONS: Final = 8
 """To each coordinator: a broker takes one request of a connection at a time, and these wait for its log."""
@@ -60,39 +60,25 @@ class Transactions:
     async def claim(self, copy: PartitionCopy) -> Producer:
         """A new epoch: what is open is aborted, its marker written, older producers are fenced. Raises ClusterError."""
         async with self._coordinator(copy) as coordinator:
-            found: Producer | None = None
-
-            async def init() -> int:
-                nonlocal found
-                try:
-                    found = await rpc.init_producer_id(coordinator, self.id_of(copy))
-                except BrokerError as e:
-                    return e.kafka_code
-                return 0
-
-            check(await _patiently(init), "InitProducerId")
-            assert found is not None
-            return found
+            return await claim(coordinator, self.id_of(copy))
 
     async def take_offset(self, copy: PartitionCopy, producer: Producer) -> None:
         """One empty transaction, committed; its marker may still be on the way. Raises ClusterError."""
         place = (copy.topic, copy.partition)
         name = self.id_of(copy)
         async with self._coordinator(copy) as coordinator:
-            code = await _patiently(lambda: add_partition(coordinator, name, producer, place))
-            check(code, f"AddPartitionsToTxn {copy.name}")
-            code = await _patiently(lambda: end_transaction(coordinator, name, producer))
+
+            async def add() -> int:
+                return (await add_partitions(coordinator, name, producer, [place]))[place]
+
+            check(await patiently(add), f"AddPartitionsToTxn {copy.name}")
+            code = await patiently(lambda: end_transaction(coordinator, name, producer))
             check(code, f"EndTxn {copy.name}")
 
     async def complete(self, copy: PartitionCopy) -> None:
         """Waits until the marker of the last transaction is written. Raises ClusterError."""
         async with self._coordinator(copy) as coordinator:
-
-            async def at_rest() -> int:
-                stage = await transaction_stage(coordinator, self.id_of(copy))
-                return 0 if stage is None or stage in AT_REST else CONCURRENT_TRANSACTIONS
-
-            check(await _patiently(at_rest), f"the transaction of {copy.name} does not end")
+            await completed(coordinator, self.id_of(copy), copy.name)
 
     @asynccontextmanager
     async def _coordinator(self, copy: PartitionCopy, purpose: str | None = None) -> AsyncIterator[Connection]:
@@ -107,7 +93,34 @@ class Transactions:
             raise
 
 
-async def _patiently(ask: Callable[[], Awaitable[int]]) -> int:
+async def claim(coordinator: Connection, transactional_id: str) -> Producer:
+    """InitProducerId, once what any run left open is aborted and its markers are written. Raises ClusterError."""
+    found: Producer | None = None
+
+    async def init() -> int:
+        nonlocal found
+        try:
+            found = await rpc.init_producer_id(coordinator, transactional_id)
+        except BrokerError as e:
+            return e.kafka_code
+        return 0
+
+    check(await patiently(init), "InitProducerId")
+    assert found is not None
+    return found
+
+
+async def completed(coordinator: Connection, transactional_id: str, where: str) -> None:
+    """Waits until all markers of the last transaction are written. Raises ClusterError."""
+
+    async def at_rest() -> int:
+        stage = await transaction_stage(coordinator, transactional_id)
+        return 0 if stage is None or stage in AT_REST else CONCURRENT_TRANSACTIONS
+
+    check(await patiently(at_rest), f"the transaction of {where} does not end")
+
+
+async def patiently(ask: Callable[[], Awaitable[int]]) -> int:
     """The error code of `ask`, asked again while the coordinator is still ending the transaction before."""
     deadline = time.monotonic() + _PATIENCE_S
     backoff = Backoff(_FIRST_WAIT_S, _LONGEST_WAIT_S)

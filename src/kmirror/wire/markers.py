@@ -20,6 +20,12 @@ _COMMIT: Final = 1
 _ENTRY: Final = struct.Struct(">qhb")
 _ERROR: Final = struct.Struct(">ih")
 
+OWN_COORDINATOR: Final = 1 << 20
+"""Coordinator epochs of markers that kmirror writes begin here, those of a real coordinator stay far below it.
+
+They are leader epochs of __transaction_state. A partition that took a marker of ours takes none of a coordinator's.
+"""
+
 Place = tuple[str, int]
 """A topic and a partition."""
 

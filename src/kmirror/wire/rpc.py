@@ -137,7 +137,9 @@ async def producer_state(connection: Connection, topic: str, partition: int, pro
         check(found.error_code, f"DescribeProducers {topic}[{partition}]")
         for producer in found.active_producers:
             if producer.producer_id == producer_id:
-                return ProducerState(int(producer.producer_epoch), int(producer.last_sequence))
+                return ProducerState(
+                    int(producer.producer_epoch), int(producer.last_sequence), int(producer.coordinator_epoch)
+                )
         return None
 
 

@@ -3,6 +3,7 @@
 Versions that every client may use: AddPartitionsToTxn 3 and EndTxn 4 are the last before the transactions of KIP-890.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from kafka.protocol.admin import DescribeTransactionsRequest, DescribeTransactionsResponse
@@ -25,18 +26,31 @@ Producer = tuple[int, int]
 """Producer id and epoch, as InitProducerId gave them."""
 
 
-async def add_partition(connection: Connection, transactional_id: str, producer: Producer, place: Place) -> int:
-    """Begins a transaction at the coordinator; returns the error code. Nothing is written to the partition yet."""
-    topics = AddPartitionsToTxnRequest.AddPartitionsToTxnTopic
+async def add_partitions(
+    connection: Connection, transactional_id: str, producer: Producer, places: Iterable[Place]
+) -> dict[Place, int]:
+    """Begins a transaction at the coordinator; returns the error codes. Nothing is written to the partitions yet.
+
+    It adds all or none: what it has nothing against is OPERATION_NOT_ATTEMPTED then.
+    """
+    item = AddPartitionsToTxnRequest.AddPartitionsToTxnTopic
+    topics: dict[str, list[int]] = {}
+    for topic, partition in places:
+        topics.setdefault(topic, []).append(partition)
     request = AddPartitionsToTxnRequest(
         v3_and_below_transactional_id=transactional_id,
         v3_and_below_producer_id=producer[0],
         v3_and_below_producer_epoch=producer[1],
-        v3_and_below_topics=[topics(name=place[0], partitions=[place[1]])],
+        v3_and_below_topics=[item(name=name, partitions=partitions) for name, partitions in topics.items()],
     )
     answer = await connection.call(request, AddPartitionsToTxnResponse, connection.version_of(24, 1, 3))
     with reading(connection, "AddPartitionsToTxn"):
-        return int(answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code)
+        codes = {
+            (str(topic.name), int(found.partition_index)): int(found.partition_error_code)
+            for topic in answer.results_by_topic_v3_and_below
+            for found in topic.results_by_partition
+        }
+        return {(topic, partition): codes[topic, partition] for topic in topics for partition in topics[topic]}
 
 
 async def end_transaction(connection: Connection, transactional_id: str, producer: Producer) -> int:
