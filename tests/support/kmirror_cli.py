@@ -114,6 +114,10 @@ class Kmirror:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # no runner yet, or one that has just opened its lock
 
+    def workers(self) -> list[processes.Process]:
+        """The processes that copy for the runners of this home, where that is not the runner itself."""
+        return [process for process in self.processes() if _is_worker(process)]
+
     def lock_is_free(self, link: str) -> bool:
         """The threads of a killed process hold its files for a moment longer than it seems to live.
 
@@ -135,7 +139,7 @@ class Kmirror:
         """End every runner of this home: politely, then by SIGKILL; returns those that had to be killed."""
         # What then still is no runner is a stray: told by who looks at processes() after this.
         with contextlib.suppress(AssertionError):
-            eventually(lambda: self._expected().issuperset(p.pid for p in self.processes()), 2)
+            eventually(lambda: self._expected().issuperset(p.pid for p in self.processes() if not _is_worker(p)), 2)
         pids = self._expected()
         for pid in pids:
             _signal(pid, signal.SIGCONT)  # a test may have frozen it
@@ -158,6 +162,11 @@ class Kmirror:
         # Our own children are over once they are collected: one whose threads still end looks dead before that.
         children = {process.pid: process.poll() is None for process in self._foreground}
         return {pid for pid in pids if children.get(pid, processes.alive(pid))}
+
+
+def _is_worker(process: processes.Process) -> bool:
+    """One of several that copy for a runner: it ends when that does."""
+    return "kmirror.process.worker" in process.command
 
 
 def _is_locked(descriptor: int) -> bool:

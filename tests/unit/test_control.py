@@ -36,9 +36,12 @@ def served(
     reloads = []
     stray: list[dict[str, Any]] = []
 
+    async def tell() -> LinkStatus:
+        return status
+
     async def run() -> Any:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: stray.append(context))
-        server = ControlServer(files.socket, lambda: status, lambda: reloads.append(1), lambda: ending)
+        server = ControlServer(files.socket, tell, lambda: reloads.append(1), lambda: ending)
         await server.start()
         try:
             return await asyncio.to_thread(act, files)

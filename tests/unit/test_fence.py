@@ -1,8 +1,7 @@
 """The link's own empty transactions, with a coordinator that is played: for which partitions, and what is in doubt."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -11,6 +10,7 @@ from kmirror.engine import transactions
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.fence import Fence
+from kmirror.engine.identity import Renewed
 from kmirror.errors import ClusterError
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
@@ -47,18 +47,18 @@ class Played:
         self.stage_error = 0
         self.renewed: list[int] = []
         self.before_end: Callable[[], None] = lambda: None
-        monkeypatch.setattr(module, "add_partitions", self._add)
-        monkeypatch.setattr(module, "end_transaction", self._end)
+        monkeypatch.setattr(transactions, "add_partitions", self._add)
+        monkeypatch.setattr(transactions, "end_transaction", self._end)
         for user in (module, transactions):
             monkeypatch.setattr(user, "transaction_stage", self._stage)
         monkeypatch.setattr(transactions, "_FIRST_WAIT_S", 0.0)
         self.fence = Fence(self, self)  # type: ignore[arg-type]
 
-    @asynccontextmanager
-    async def producing(self) -> AsyncIterator[tuple["Played", tuple[int, int]]]:
-        assert self.run_token is not None
+    async def take_offsets(self, token: int, places: Collection[Place]) -> dict[Place, int]:
         async with self.held:
-            yield self, (self.producer_id, self.run_token)
+            if token != self.run_token:
+                raise Renewed("by now")
+            return await transactions.empty_transaction(self, NAME, (self.producer_id, token), places)  # type: ignore[arg-type]
 
     async def renew(self, token: int) -> bool:
         self.renewed.append(token)
@@ -71,7 +71,7 @@ class Played:
     def close(self) -> None:
         """Of the connection to the coordinator."""
 
-    async def _add(self, _: object, name: str, producer: tuple[int, int], places: dict[Place, object]) -> object:
+    async def _add(self, _: object, name: str, producer: tuple[int, int], places: Collection[Place]) -> object:
         assert (name, producer) == (NAME, (7, self.run_token))
         self.requests.append(list(places))
         await asyncio.sleep(0)
@@ -80,7 +80,7 @@ class Played:
         if self.busy:
             self.busy -= 1
             return dict.fromkeys(places, CONCURRENT_TRANSACTIONS)
-        denied = self.denied & places.keys()
+        denied = self.denied & set(places)
         passed = OPERATION_NOT_ATTEMPTED if denied else 0
         return {place: TOPIC_AUTHORIZATION_FAILED if place in denied else passed for place in places}
 
@@ -134,6 +134,24 @@ def test_one_that_is_refused_never_stops_the_others(played: Played) -> None:
         assert isinstance(refused, BrokerError)
         assert refused.kafka_code == TOPIC_AUTHORIZATION_FAILED
     assert [copy.marker_in_doubt for copy in waiting] == [None] * 3, "nothing was added for any of these"
+
+
+def test_a_token_that_was_renewed_meanwhile_is_not_in_doubt(played: Played) -> None:
+    """Nothing was begun with it: it goes with the next, and that is the one in doubt then."""
+
+    async def act() -> None:
+        waiting = copies(2)
+        doubts: list[int | None] = []
+        played.before_end = lambda: doubts.extend(copy.marker_in_doubt for copy in waiting)
+        async with played.held:
+            found = asyncio.ensure_future(all_of(played, waiting))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            played.run_token = 5
+        assert await found == [5, 5]
+        assert doubts[0] == 5
+
+    asyncio.run(act())
 
 
 @pytest.mark.parametrize("lost", ["add", "end"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kmirror.engine import identity as module
-from kmirror.engine.identity import LEASE_S, Identity, Superseded
+from kmirror.engine.identity import LEASE_S, OwnIdentity, Superseded
 from kmirror.errors import ClusterError
 from kmirror.model.access import Access
 from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
@@ -73,8 +73,8 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(work)
 
 
-def made(coordinator: Coordinator) -> Identity:
-    return Identity(coordinator, "kmirror.l.1")  # type: ignore[arg-type]
+def made(coordinator: Coordinator) -> OwnIdentity:
+    return OwnIdentity(coordinator, "kmirror.l.1")  # type: ignore[arg-type]
 
 
 def test_it_knows_since_when_nobody_else_can_have_held_the_link(coordinator: Coordinator) -> None:

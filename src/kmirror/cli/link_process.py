@@ -46,6 +46,17 @@ LogFormatOpt = Annotated[
     typer.Option("--log-format", help="Lines for people or objects for machines. Default: the link's log.format."),
 ]
 
+WorkersOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=64,
+        show_default=False,
+        help="How many processes share the partitions, for a link that needs more than a core. Default: 1.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     app.command("run")(run)
@@ -58,6 +69,7 @@ def run(
     link: LinkArg,
     metrics_addr: MetricsOpt = None,
     log_format: LogFormatOpt = None,
+    workers: WorkersOpt = None,
     log_file: Annotated[
         Path | None, typer.Option("--log-file", hidden=True, help="Log there instead of to stderr.")
     ] = None,
@@ -68,21 +80,22 @@ def run(
     from kmirror.state.paths import home
 
     LinkStore(home()).get(link)
-    raise typer.Exit(run_link(home(), link, RunOptions(log_file, log_format, metrics_addr)))
+    raise typer.Exit(run_link(home(), link, RunOptions(log_file, log_format, metrics_addr, workers=workers or 1)))
 
 
 def start(
     link: LinkArg,
     metrics_addr: MetricsOpt = None,
     log_format: LogFormatOpt = None,
+    workers: WorkersOpt = None,
     output: OutputOpt = Format.HUMAN,
 ) -> None:
     """Start the detached runner of a link. Done where it runs already."""
     from kmirror.ops.link_process import start_link
     from kmirror.state.paths import home
 
-    given = {"--metrics-addr": metrics_addr, "--log-format": log_format}
-    options = [word for name, value in given.items() if value is not None for word in (name, value)]
+    given = {"--metrics-addr": metrics_addr, "--log-format": log_format, "--workers": workers}
+    options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
     started = start_link(home(), link, options)
     if started.already and options:
         note("Warning: the runner goes on as it was started: its options hold from its next start.")

@@ -1,7 +1,8 @@
 """What a run has done so far, counted: numbers that only grow while the process lives, read by whoever wants them."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from kmirror.model.status import Throttle
 from kmirror.wire.cluster import ConnectionCounters
@@ -47,8 +48,27 @@ class RunCounters:
             Throttle.IO_LIMIT: self.braked_s,
         }
 
+    def add(self, now: "RunCounters", before: "RunCounters | None" = None) -> None:
+        """Takes over what another process has counted since `before`, or since it began."""
+        before = before or RunCounters()
+        for topic, counted in now.mirrors.items():
+            _add(self.mirror(topic), counted, before.mirrors.get(topic) or MirrorCounters())
+        for role, seen in now.connections.items():
+            _add(self.cluster(role), seen, before.connections.get(role) or ConnectionCounters())
+        self.braked_s += now.braked_s - before.braked_s
+
     def mirror(self, topic: str) -> MirrorCounters:
         return self.mirrors.setdefault(topic, MirrorCounters())
 
     def cluster(self, role: str) -> ConnectionCounters:
         return self.connections.setdefault(role, ConnectionCounters())
+
+
+def _add(total: Any, now: Any, before: Any) -> None:
+    for each in fields(now):
+        counted = getattr(now, each.name)
+        known = getattr(total, each.name)
+        if isinstance(counted, Counter):
+            known.update({key: count - getattr(before, each.name)[key] for key, count in counted.items()})
+        else:
+            setattr(total, each.name, known + counted - getattr(before, each.name))

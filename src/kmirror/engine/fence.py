@@ -11,22 +11,13 @@ import asyncio
 from typing import Final
 
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.identity import Identity
-from kmirror.engine.transactions import completed, patiently
+from kmirror.engine.identity import Identity, Renewed
 from kmirror.errors import ClusterError
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
-from kmirror.wire.connection import Connection
-from kmirror.wire.errors import (
-    CONCURRENT_TRANSACTIONS,
-    NONE,
-    OPERATION_NOT_ATTEMPTED,
-    TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    BrokerError,
-    check,
-)
+from kmirror.wire.errors import TRANSACTIONAL_ID_AUTHORIZATION_FAILED, BrokerError
 from kmirror.wire.markers import OWN_COORDINATOR, Place
-from kmirror.wire.transactions import AT_REST, Producer, add_partitions, end_transaction, transaction_stage
+from kmirror.wire.transactions import AT_REST, transaction_stage
 
 _MOST: Final = 500
 
@@ -81,47 +72,30 @@ class Fence:
         for copy in batch:
             del self._waiting[copy]
         try:
-            async with self._identity.producing() as (coordinator, producer):
-                await self._transaction(coordinator, producer, batch)
+            token, codes = await self._transaction({(copy.topic, copy.partition): copy for copy in batch})
         except ClusterError as e:
             for done in batch.values():
                 if not done.done():
                     done.set_exception(e)
-
-    async def _transaction(
-        self, coordinator: Connection, producer: Producer, batch: dict[PartitionCopy, "asyncio.Future[int]"]
-    ) -> None:
-        name, token = self._identity.transactional_id, producer[1]
-        for copy in batch:
-            copy.marker_in_doubt = token
-        copies = {(copy.topic, copy.partition): copy for copy in batch}
-        while copies:
-            codes = await _added(coordinator, name, producer, copies)
-            refused = {place: code for place, code in codes.items() if code not in {NONE, OPERATION_NOT_ATTEMPTED}}
-            if not refused:
-                break
-            for place, code in refused.items():  # and none was added
-                copy = copies.pop(place)
-                copy.marker_in_doubt = None
-                batch[copy].set_exception(BrokerError(code, f"AddPartitionsToTxn {copy.name}"))
-        if not copies:
             return
-        check(max(codes.values()), "AddPartitionsToTxn")
-        check(await patiently(lambda: end_transaction(coordinator, name, producer)), "EndTxn")
-        await completed(coordinator, name, "the link")
-        for copy in copies.values():
+        for copy, done in batch.items():
             copy.marker_in_doubt = None
-            batch[copy].set_result(token)
+            code = codes[copy.topic, copy.partition]
+            if done.done():
+                continue  # who waited was cancelled
+            if code:
+                done.set_exception(BrokerError(code, f"AddPartitionsToTxn {copy.name}"))
+            else:
+                done.set_result(token)
 
-
-async def _added(
-    coordinator: Connection, name: str, producer: Producer, copies: dict[Place, PartitionCopy]
-) -> dict[Place, int]:
-    codes: dict[Place, int] = {}
-
-    async def add() -> int:
-        codes.update(await add_partitions(coordinator, name, producer, copies))
-        return CONCURRENT_TRANSACTIONS if CONCURRENT_TRANSACTIONS in codes.values() else NONE
-
-    await patiently(add)
-    return codes
+    async def _transaction(self, copies: dict[Place, PartitionCopy]) -> tuple[int, dict[Place, int]]:
+        """The run token of its markers, and the error codes."""
+        while True:
+            token = self._identity.run_token
+            assert token is not None
+            for copy in copies.values():
+                copy.marker_in_doubt = token
+            try:
+                return token, await self._identity.take_offsets(token, list(copies))
+            except Renewed:
+                continue

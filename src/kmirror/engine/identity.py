@@ -9,20 +9,21 @@ knows (0 at first), so that runs share one sequence until a younger one has writ
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from kmirror.engine.denied import explaining
-from kmirror.engine.transactions import claim
+from kmirror.engine.transactions import claim, empty_transaction
 from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
+from kmirror.wire.markers import Place
 from kmirror.wire.producer_state import ProducerState
-from kmirror.wire.transactions import Producer
 
 log = events(__name__)
 
@@ -37,6 +38,10 @@ class Superseded(ClusterError):
     """The run token is another's: a younger run of this link lives, on this machine or another."""
 
 
+class Renewed(ClusterError):
+    """The run token is another of ours: what was to be done with the one before was not begun."""
+
+
 def clock_s() -> float:
     """A clock that goes on while the machine sleeps: a lease must not survive a suspend."""
     if sys.platform == "linux":
@@ -44,12 +49,11 @@ def clock_s() -> float:
     return time.monotonic()
 
 
-class Identity:
-    def __init__(self, destination: Cluster, transactional_id: str) -> None:
-        self._destination = destination
+class Identity(ABC):
+    """What a run is at the destination, whoever keeps it."""
+
+    def __init__(self, transactional_id: str) -> None:
         self.transactional_id = transactional_id
-        self._one_at_a_time = asyncio.Lock()  # a renewal of our own must not look like another run
-        self._coordinator: Connection | None = None
         self.producer_id: int | None = None
         self.run_token: int | None = None
         self.held_since: int | None = None
@@ -57,11 +61,49 @@ class Identity:
         self.is_first = False
         """There was no run of this link before that."""
 
+    @abstractmethod
     async def renew(self, token: int | None = None) -> bool:
         """Takes a new run token, unless `token` was renewed already; True when the producer id changed.
 
         Returns when the leases of older runs have ended. Raises ClusterError.
         """
+
+    @abstractmethod
+    async def lease(self) -> float:
+        """Until when (by `clock_s`) markers may be sent with the current token. Raises Superseded, ClusterError."""
+
+    @abstractmethod
+    async def take_offsets(self, token: int, places: Collection[Place]) -> dict[Place, int]:
+        """Takes one offset of each by an empty transaction of the link itself; returns the error codes.
+
+        Its markers carry `token`. Raises Renewed, ClusterError: then all are in doubt.
+        """
+
+    def check(self, state: ProducerState | None) -> None:
+        """Raises Superseded where a partition has taken a marker of a younger run.
+
+        An older one must not go on from there: it would be taken for the younger, with what it read before.
+        """
+        assert self.run_token is not None
+        if state is not None and state.epoch > self.run_token:
+            raise Superseded(
+                f"another runner took this link over: its run token is {state.epoch} or later, ours {self.run_token}"
+            )
+
+    def close(self) -> None:  # noqa: B027  # who has no connection has nothing to close
+        """Gives up the connection to who keeps it."""
+
+
+class OwnIdentity(Identity):
+    """Of the process that is the run: it asks the coordinator itself."""
+
+    def __init__(self, destination: Cluster, transactional_id: str) -> None:
+        super().__init__(transactional_id)
+        self._destination = destination
+        self._one_at_a_time = asyncio.Lock()  # a renewal of our own must not look like another run
+        self._coordinator: Connection | None = None
+
+    async def renew(self, token: int | None = None) -> bool:
         async with self._one_at_a_time:
             if token is not None and token != self.run_token:
                 return False
@@ -92,19 +134,7 @@ class Identity:
             raise
         return False
 
-    def check(self, state: ProducerState | None) -> None:
-        """Raises Superseded where a partition has taken a marker of a younger run.
-
-        An older one must not go on from there: it would be taken for the younger, with what it read before.
-        """
-        assert self.run_token is not None
-        if state is not None and state.epoch > self.run_token:
-            raise Superseded(
-                f"another runner took this link over: its run token is {state.epoch} or later, ours {self.run_token}"
-            )
-
     async def lease(self) -> float:
-        """Until when (by `clock_s`) markers may be sent with the current token. Raises Superseded, ClusterError."""
         async with self._one_at_a_time:
             connection = await self._connection()
             await connection.unthrottled()
@@ -117,19 +147,15 @@ class Identity:
                 )
             return asked + LEASE_S
 
-    @asynccontextmanager
-    async def producing(self) -> AsyncIterator[tuple[Connection, Producer]]:
-        """The coordinator, and the producer that the link is there; meanwhile no renewal of ours ends a transaction.
-
-        Raises ClusterError.
-        """
-        async with self._one_at_a_time:
+    async def take_offsets(self, token: int, places: Collection[Place]) -> dict[Place, int]:
+        async with self._one_at_a_time:  # a renewal of ours would end the transaction
+            if token != self.run_token:
+                raise Renewed(f"the run token is {self.run_token} by now, not {token}")
+            assert self.producer_id is not None
             connection = await self._connection()
             await connection.unthrottled()
-            assert self.producer_id is not None
-            assert self.run_token is not None
             with self._closed_by_errors(connection):
-                yield connection, (self.producer_id, self.run_token)
+                return await empty_transaction(connection, self.transactional_id, (self.producer_id, token), places)
 
     @contextmanager
     def _closed_by_errors(self, connection: Connection) -> Iterator[None]:

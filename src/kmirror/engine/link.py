@@ -19,9 +19,9 @@ from kmirror.engine.copy import now_ms
 from kmirror.engine.counters import RunCounters
 from kmirror.engine.fence import Fence
 from kmirror.engine.flow import Above, Flow
-from kmirror.engine.identity import Identity
+from kmirror.engine.identity import Identity, OwnIdentity
 from kmirror.engine.metadata import MetadataLoop
-from kmirror.engine.mirror_copy import MirrorCopy
+from kmirror.engine.mirror_copy import MirrorCopy, Owns, owns_all
 from kmirror.engine.opening import Sides, settle
 from kmirror.engine.recorder import Recorder
 from kmirror.engine.silence import renew_silent
@@ -48,11 +48,24 @@ _IDLE: Final = RECORDED - LIVE - {MirrorState.PAUSED, MirrorState.FAILED}
 
 
 class LinkEngine:
-    """`apply` tells what is wanted, `run` does it until `stop`; `mirrors` and the troubles are there to be shown."""
+    """`apply` tells what is wanted, `run` does it until `stop`; `mirrors` and the troubles are there to be shown.
+
+    One of several that share a link's partitions copies those that it `owns`. All of them are one run: one of them has
+    identity and tenure, and lends them to the others.
+    """
 
     def __init__(
-        self, link: Link, settings: LinkSettings, recorder: Recorder, counters: RunCounters | None = None
+        self,
+        link: Link,
+        settings: LinkSettings,
+        recorder: Recorder,
+        counters: RunCounters | None = None,
+        *,
+        owns: Owns = owns_all,
+        identity: Identity | None = None,
+        tenure: Tenure | None = None,
     ) -> None:
+        self._owns = owns
         self._counters = counters or RunCounters()
         self._settings = settings
         self._recorder = recorder
@@ -67,8 +80,8 @@ class LinkEngine:
             link.destination_cluster_id,
             self._counters.cluster("destination"),
         )
-        self.identity = Identity(self._destination, link.transactional_id)
-        self.tenure = Tenure(self.identity, self._on_held, self._close_all)
+        self.identity = identity or OwnIdentity(self._destination, link.transactional_id)
+        self.tenure = tenure or Tenure(self.identity, self._on_held, self._close_all)
         age = settings.metadata_max_age_s
         self.source_metadata = MetadataLoop(self._source, lambda: self._topics("source"), age, self._on_metadata)
         self.destination_metadata = MetadataLoop(
@@ -110,7 +123,7 @@ class LinkEngine:
                 found = None
             if found is None:
                 counters = self._counters.mirror(topic)
-                found = MirrorCopy(mirror, self.budget, counters, merged_bytes=self._merged_bytes)
+                found = MirrorCopy(mirror, self.budget, counters, merged_bytes=self._merged_bytes, owns=self._owns)
                 self.mirrors[topic] = found
             else:
                 found.update(mirror)
@@ -137,6 +150,10 @@ class LinkEngine:
             mirror.halt()
         for copy in mirror.partitions.values():
             self._flow.open_when_due(mirror, copy)
+
+    def set_rate(self, bytes_per_s: int) -> None:
+        """Takes another cluster.link.io.max.bytes.per.second."""
+        self.brake.set_rate(bytes_per_s)
 
     def stop(self) -> None:
         """Lets `run` end: what is in flight is waited for, at most 8 s."""
@@ -243,12 +260,15 @@ class LinkEngine:
         elif mirror.suspected:
             asyncio.get_running_loop().call_later(1.0, self._mark_stale)
         elif source and len(source.leaders) > mirror.mirror.partitions and not mirror.growing:
-            mirror.growing = True
-            self._start(self._grow(mirror, len(source.leaders)))
+            self._begin_to_grow(mirror, len(source.leaders))
 
     def _mark_stale(self) -> None:
         self.source_metadata.mark_stale()
         self.destination_metadata.mark_stale()
+
+    def _begin_to_grow(self, mirror: MirrorCopy, partitions: int) -> None:
+        mirror.growing = True
+        self._start(self._grow(mirror, partitions))
 
     async def _grow(self, mirror: MirrorCopy, partitions: int) -> None:
         topic = mirror.mirror.topic
@@ -276,25 +296,29 @@ class LinkEngine:
 
     async def _finish(self, mirror: MirrorCopy) -> None:
         """Ends a promote once its targets are reached, a failover at once."""
-        topic = mirror.mirror.topic
         while mirror.mirror.state is MirrorState.PENDING_STOPPED:
-            stop = mirror.mirror.stop
-            failover = stop is not None and stop.event is Event.FAILOVER
-            if failover or mirror.ending or (mirror.running and mirror.at_targets):
+            if mirror.ending or self._may_end(mirror):
                 mirror.ending = True
                 if mirror.running:
                     mirror.halt()
                 if mirror.drained:
                     await self._settle(mirror)
-                    await self._insist(mirror, lambda: self._recorder.stopped(topic))
-                    log.info("mirror is stopped", topic=topic)
+                    await self._release(mirror)
                     break
-            elif mirror.error:
+            elif mirror.error and not mirror.is_failover:
                 break
             # Of a thousand that end at once, each looks a little less often.
             await asyncio.sleep(max(_TICK_S, self._finishing / 1000))
         self._finishing -= 1
         mirror.finishing = False
+
+    def _may_end(self, mirror: MirrorCopy) -> bool:
+        return mirror.is_failover or (mirror.running and mirror.at_targets)
+
+    async def _release(self, mirror: MirrorCopy) -> None:
+        topic = mirror.mirror.topic
+        await self._insist(mirror, lambda: self._recorder.stopped(topic))
+        log.info("mirror is stopped", topic=topic)
 
     async def _settle(self, mirror: MirrorCopy) -> None:
         """Nothing of ours, nor of a run before, lands any more in a topic that becomes somebody else's."""
@@ -335,6 +359,22 @@ class LinkEngine:
             waits = self._paused and mirror.mirror.state is MirrorState.ACTIVE and not mirror.error
             out[topic] = replace(found, state=MirrorState.LINK_PAUSED) if waits else found
         return out
+
+    async def look(self) -> None:
+        """Returns once `status` tells how it stands now, and not a moment ago."""
+
+    @property
+    def seen_ms(self) -> int:
+        """As of when `status` tells how each partition stands."""
+        return now_ms()
+
+    def stuck(self) -> list[str]:
+        """What does not turn any more beside this event loop, in lines."""
+        return []
+
+    def buffer(self) -> tuple[int, int]:
+        """(bytes fetched, or asked for, and not yet acknowledged; how many may be)."""
+        return self.budget.held, self.budget.limit
 
     def throttled(self) -> dict[Throttle, float]:
         """What has the link wait, and for which part of the time; called every few seconds."""

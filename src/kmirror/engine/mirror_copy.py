@@ -1,6 +1,7 @@
 """The copy of one mirror: its partitions, how it ends, how fast it goes."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -18,6 +19,13 @@ from kmirror.wire.topic_id import topic_id_bytes, topic_id_text
 _RATE_OVER_S: Final = 5.0
 _SUSPECT_S: Final = 3.0  # one broker's metadata may be old: a topic id must differ for longer than that
 
+Owns = Callable[[str, int], bool]
+"""Which partitions of which mirror topics are ours to copy, where several processes share a link."""
+
+
+def owns_all(_topic: str, _partition: int) -> bool:
+    return True
+
 
 class MirrorCopy:
     """`running` says whether it copies; `error` why it never will again.
@@ -26,7 +34,13 @@ class MirrorCopy:
     """
 
     def __init__(
-        self, mirror: Mirror, budget: Budget, counters: MirrorCounters | None = None, *, merged_bytes: int = 0
+        self,
+        mirror: Mirror,
+        budget: Budget,
+        counters: MirrorCounters | None = None,
+        *,
+        merged_bytes: int = 0,
+        owns: Owns = owns_all,
     ) -> None:
         self.mirror = mirror
         self.partitions: dict[int, PartitionCopy] = {}
@@ -39,6 +53,7 @@ class MirrorCopy:
         self.counters = counters or MirrorCounters()
         self._budget = budget
         self._merged_bytes = merged_bytes
+        self._owns = owns
         self._suspected: dict[str, float] = {}
         self._samples: list[tuple[float, int, int]] = []
         self.update(mirror)
@@ -47,7 +62,7 @@ class MirrorCopy:
         """Takes what the user wants now, and partitions that were added."""
         self.mirror = mirror
         for partition in range(mirror.partitions):
-            if partition not in self.partitions:
+            if partition not in self.partitions and self._owns(mirror.topic, partition):
                 self.partitions[partition] = PartitionCopy(
                     mirror, partition, self._budget, self.counters, merged_bytes=self._merged_bytes
                 )
@@ -73,6 +88,10 @@ class MirrorCopy:
     @property
     def drained(self) -> bool:
         return all(copy.drained for copy in self.partitions.values())
+
+    @property
+    def is_failover(self) -> bool:
+        return self.mirror.stop is not None and self.mirror.stop.event is Event.FAILOVER
 
     @property
     def at_targets(self) -> bool:

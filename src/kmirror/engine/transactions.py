@@ -10,7 +10,7 @@ So a partition's log end is a position only after `settle`, and nothing else is 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -20,7 +20,15 @@ from kmirror.errors import ClusterError
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
-from kmirror.wire.errors import CONCURRENT_TRANSACTIONS, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, BrokerError, check
+from kmirror.wire.errors import (
+    CONCURRENT_TRANSACTIONS,
+    NONE,
+    OPERATION_NOT_ATTEMPTED,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    BrokerError,
+    check,
+)
+from kmirror.wire.markers import Place
 from kmirror.wire.transactions import AT_REST, Producer, add_partitions, end_transaction, transaction_stage
 
 _CONNECTIONS: Final = 8
@@ -108,6 +116,39 @@ async def claim(coordinator: Connection, transactional_id: str) -> Producer:
     check(await patiently(init), "InitProducerId")
     assert found is not None
     return found
+
+
+async def empty_transaction(
+    coordinator: Connection, transactional_id: str, producer: Producer, places: Collection[Place]
+) -> dict[Place, int]:
+    """Takes one offset of each place; returns the error codes, once all markers are written.
+
+    One that is refused never stops the others. Raises ClusterError: then all are in doubt.
+    """
+    refused: dict[Place, int] = {}
+    while left := [place for place in places if place not in refused]:
+        codes = await _added(coordinator, transactional_id, producer, left)
+        against = {place: code for place, code in codes.items() if code not in {NONE, OPERATION_NOT_ATTEMPTED}}
+        if not against:
+            check(max(codes.values()), "AddPartitionsToTxn")
+            check(await patiently(lambda: end_transaction(coordinator, transactional_id, producer)), "EndTxn")
+            await completed(coordinator, transactional_id, "the link")
+            break
+        refused |= against  # and none was added
+    return dict.fromkeys(places, NONE) | refused
+
+
+async def _added(
+    coordinator: Connection, transactional_id: str, producer: Producer, places: Collection[Place]
+) -> dict[Place, int]:
+    codes: dict[Place, int] = {}
+
+    async def add() -> int:
+        codes.update(await add_partitions(coordinator, transactional_id, producer, places))
+        return CONCURRENT_TRANSACTIONS if CONCURRENT_TRANSACTIONS in codes.values() else NONE
+
+    await patiently(add)
+    return codes
 
 
 async def completed(coordinator: Connection, transactional_id: str, where: str) -> None:

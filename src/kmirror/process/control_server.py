@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ class ControlServer:
     def __init__(
         self,
         path: Path,
-        status: Callable[[], LinkStatus],
+        status: Callable[[], Awaitable[LinkStatus]],
         reload: Callable[[], None],
         ending: Callable[[], bool],
     ) -> None:
@@ -46,7 +46,7 @@ class ControlServer:
             if not _is_ours(writer.get_extra_info("socket")):
                 return
             async with asyncio.timeout(ANSWER_S):
-                answer = self._answer(await reader.readline())
+                answer = await self._answer(await reader.readline())
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, OSError, ValueError) as e:
@@ -54,11 +54,11 @@ class ControlServer:
         finally:
             writer.close()
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes) -> dict[str, Any]:
         request = json.loads(line)
         command = request.get("command") if isinstance(request, dict) else None
         if command == "status":
-            return {"status": plain_status(self._status())}
+            return {"status": plain_status(await self._status())}
         if command == "reload":
             self._reload()
             return {}

@@ -23,6 +23,7 @@ from kmirror.model.setting import SettingError
 from kmirror.model.settings import LinkSettings, settings_from, shown
 from kmirror.model.status import LinkState, LinkStatus, Trouble
 from kmirror.process.control_server import ControlServer
+from kmirror.process.crew import WorkerLost
 from kmirror.process.logs import TEXT, Log, logging_to
 from kmirror.process.recording import LinkRecorder
 from kmirror.process.sights import RunnerSights
@@ -54,12 +55,14 @@ class RunOptions:
     """How one run is to be. The address and the format go before the link's own `metrics.address` and `log.format`.
 
     Logs to stderr without a `log_file`; `on_status` is called each second, and less often with thousands of partitions.
+    `workers`: how many processes copy; with one it is the runner itself.
     """
 
     log_file: Path | None = None
     log_format: str | None = None
     metrics_address: str | None = None
     on_status: Callable[[LinkStatus], None] | None = None
+    workers: int = 1
 
 
 def run_link(home: Home, link: str, options: RunOptions) -> int:
@@ -106,7 +109,7 @@ class _Runner:
         self._renewing = False
         self._counters = RunCounters()
         self._engine = self._new_engine()
-        self._control = ControlServer(files.socket, self._status, self._reload.set, self._env.stopping.is_set)
+        self._control = ControlServer(files.socket, self._fresh_status, self._reload.set, self._env.stopping.is_set)
         self._sights = RunnerSights(lambda: self._engine, self._status, self._counters)
         self._set_log_format()
         self._metrics_at: str | None = None
@@ -114,7 +117,12 @@ class _Runner:
 
     def _new_engine(self) -> LinkEngine:
         recorder = LinkRecorder(self._env, self._growth, self._tasks, self._reload.set)
-        return LinkEngine(self._link, self._settings, recorder, self._counters)
+        given = (self._link, self._settings, recorder, self._counters)
+        if self._options.workers == 1:
+            return LinkEngine(*given)
+        from kmirror.process.lead import LeadEngine  # what few runners need
+
+        return LeadEngine(*given, workers=self._options.workers)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -131,6 +139,9 @@ class _Runner:
         except Superseded as e:
             log.error("runner ends: another one has the link", link=self._name, error=e.message)  # noqa: TRY400  # not a fault of ours
             return EXIT_SUPERSEDED
+        except WorkerLost as e:
+            log.error("runner ends; the next goes on where the log ends", link=self._name, error=e.message)  # noqa: TRY400  # as above
+            return 1
         except Exception:
             log.exception("runner ends by a fault of kmirror; the next goes on where the log ends", link=self._name)
             return 1
@@ -208,7 +219,7 @@ class _Runner:
             self._engine.stop()
         elif not self._renewing:
             self._engine.apply(link.mirrors, paused=link.paused)
-            self._engine.brake.set_rate(settings.io_max_bytes_per_s)
+            self._engine.set_rate(settings.io_max_bytes_per_s)
         self._tasks.apply(link)
         self._set_log_format()
         try:
@@ -230,6 +241,7 @@ class _Runner:
         took_s = 0.0
         while True:
             await asyncio.sleep(min(_STATUS_MOST_S, max(_STATUS_S, took_s / _STATUS_SHARE)))
+            await self._engine.look()
             began = time.thread_time()
             self._write_status()
             took_s = time.thread_time() - began
@@ -244,6 +256,10 @@ class _Runner:
         if self._options.on_status:
             self._options.on_status(status)
 
+    async def _fresh_status(self) -> LinkStatus:
+        await self._engine.look()
+        return self._status()
+
     def _status(self) -> LinkStatus:
         engine = self._engine
         trouble = engine.destination_metadata.trouble or engine.source_metadata.trouble or engine.tenure.trouble
@@ -251,7 +267,7 @@ class _Runner:
             link=self._name,
             pid=os.getpid(),
             started_ms=self._started_ms,
-            updated_ms=now_ms(),
+            updated_ms=engine.seen_ms,
             state=self._state(trouble),
             run_token=engine.identity.run_token,
             trouble=trouble,

@@ -50,9 +50,9 @@ class RunnerSights:
         return self._last
 
     def readings(self) -> Readings:
-        budget = self._engine().budget
+        held, limit = self._engine().buffer()
         sides = frozenset(side for side, _ in self._unreachable())
-        return Readings(self._last, self._counters, sides, budget.held, budget.limit)
+        return Readings(self._last, self._counters, sides, held, limit)
 
     def _unreachable(self) -> list[tuple[str, str]]:
         """(which cluster, why)."""
@@ -63,7 +63,8 @@ class RunnerSights:
 
     def not_alive(self) -> list[str]:
         silent = time.monotonic() - self._looked_s
-        return [f"the event loop is stuck for {silent:.0f} s"] if silent > _STUCK_S else []
+        stuck = [f"the event loop is stuck for {silent:.0f} s"] if silent > _STUCK_S else []
+        return stuck + self._engine().stuck()
 
     def not_ready(self) -> list[str]:
         wrong = self.not_alive() + [message for _, message in self._unreachable()]

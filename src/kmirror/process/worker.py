@@ -1,0 +1,286 @@
+"""A worker: the process that copies some of a link's partitions, for the runner that leads it (`process/lead.py`).
+
+`python -m kmirror.process.worker FD`, started by the lead alone. It has no files and no terminal, and it ends at once
+when its lead does.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Collection
+from typing import Any, Final
+from weakref import WeakSet
+
+from kmirror.engine.counters import RunCounters
+from kmirror.engine.identity import Identity
+from kmirror.engine.link import LinkEngine
+from kmirror.engine.mirror_copy import MirrorCopy
+from kmirror.engine.tenure import Tenure
+from kmirror.log import events
+from kmirror.model.ledger import LostGap
+from kmirror.model.mirror import Mirror, MirrorError
+from kmirror.process.channel import Channel
+from kmirror.process.log_lines import facts_of
+from kmirror.process.shares import owner_of
+from kmirror.process.worker_messages import (
+    Answer,
+    Ask,
+    Begin,
+    Doubt,
+    Ended,
+    Failed,
+    Hold,
+    Lease,
+    Logged,
+    Look,
+    Lost,
+    Question,
+    Renew,
+    Seen,
+    Stop,
+    TakeOffsets,
+    Wanted,
+)
+from kmirror.wire.markers import Place
+
+log = events(__name__)
+
+_SILENT_S: Final = 10.0
+"""A lead looks every few seconds: one that does not is frozen, and another run may have taken the link over."""
+_WATCH_S: Final = 1.0
+_TOLD_BY_THE_LEAD: Final = "kmirror.engine.link"
+
+
+class _Lead:
+    """The other end: told, and asked."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._asked: dict[int, asyncio.Future[Answer]] = {}
+        self._number = 0
+
+    def send(self, message: object) -> None:
+        self.channel.send(message)
+
+    async def ask(self, what: Question) -> Answer:
+        """Raises what it raised there."""
+        self._number += 1
+        number = self._number
+        self._asked[number] = asyncio.get_running_loop().create_future()
+        self.send(Ask(number, what))
+        try:
+            answer = await self._asked[number]
+        finally:
+            del self._asked[number]
+        if answer.refusal:
+            raise answer.refusal.error()
+        return answer
+
+    def answered(self, answer: Answer) -> None:
+        future = self._asked.get(answer.number)
+        if future and not future.done():
+            future.set_result(answer)
+
+
+class _LentIdentity(Identity):
+    def __init__(self, lead: _Lead, transactional_id: str) -> None:
+        super().__init__(transactional_id)
+        self._lead = lead
+
+    def take(self, hold: Hold) -> None:
+        self.producer_id, self.run_token = hold.producer_id, hold.run_token
+        self.held_since, self.is_first = hold.held_since, hold.is_first
+
+    async def renew(self, token: int | None = None) -> bool:
+        return bool((await self._lead.ask(Renew(token))).hold.changed)
+
+    async def lease(self) -> float:
+        return float((await self._lead.ask(Lease())).value)  # by a clock that is the same in all processes
+
+    async def take_offsets(self, token: int, places: Collection[Place]) -> dict[Place, int]:
+        return dict((await self._lead.ask(TakeOffsets(token, places))).value)
+
+
+class _LentTenure(Tenure):
+    """Held as long as the lead says so."""
+
+    def __init__(self, identity: Identity, lead: _Lead) -> None:
+        super().__init__(identity, on_held=lambda _changed: None, on_lost=lambda: None)
+        self._lead = lead
+
+    def look(self) -> None:
+        self._lead.send(Doubt())
+
+    async def run(self) -> None:
+        """Nothing: whether it is held comes from the lead."""
+
+
+class _Recorder:
+    """The ledger is the lead's. What else is recorded of mirrors, the lead finds out and records itself."""
+
+    def __init__(self, lead: _Lead) -> None:
+        self._lead = lead
+
+    async def lost(self, topic: str, gap: LostGap) -> None:  # noqa: ARG002  # the gap knows its topic
+        await self._lead.ask(Lost(gap))
+
+    async def failed(self, topic: str, error: MirrorError) -> None:
+        raise NotImplementedError
+
+    async def stopped(self, topic: str) -> None:
+        raise NotImplementedError
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        raise NotImplementedError
+
+
+class WorkerEngine(LinkEngine):
+    """A LinkEngine of some partitions, whose lead is told of all that is there once."""
+
+    def __init__(self, begin: Begin, lead: _Lead) -> None:
+        self._counted = RunCounters()
+        self._lent = _LentIdentity(lead, begin.link.transactional_id)
+        super().__init__(
+            begin.link,
+            begin.settings,
+            _Recorder(lead),
+            self._counted,
+            owns=lambda topic, partition: owner_of(topic, partition, begin.workers) == begin.number,
+            identity=self._lent,
+            tenure=_LentTenure(self._lent, lead),
+        )
+        self._lead = lead
+        self._wanted: dict[str, Mirror] = {}
+        self._version = 0
+        self._heard_s = 0.0
+        self._settled: WeakSet[MirrorCopy] = WeakSet()
+
+    async def run(self) -> None:
+        self._heard_s = asyncio.get_running_loop().time()
+        self._start(self._listen())
+        self._start(self._watch())
+        await super().run()
+
+    # --- what the lead says
+
+    async def _listen(self) -> None:
+        while (message := await self._lead.channel.receive()) is not None:
+            self._heard_s = asyncio.get_running_loop().time()
+            self._take(message)
+        os._exit(1)  # the lead is gone: nothing may be sent any more, and nobody is there to be told
+
+    def _take(self, message: Any) -> None:
+        match message:
+            case Wanted():
+                self._want(message)
+            case Hold():
+                self._held(message)
+            case Answer():
+                self._held(message.hold)
+                self._lead.answered(message)
+            case Look():
+                self._held(message.hold)
+                self._lead.send(self.seen())
+            case Stop():
+                self.stop()
+
+    def _want(self, wanted: Wanted) -> None:
+        self._version = wanted.version
+        for topic in wanted.gone:
+            self._wanted.pop(topic, None)
+        self._wanted.update(wanted.changed)
+        self.apply(self._wanted, paused=wanted.paused)
+        self.set_rate(wanted.io_max_bytes_per_s)
+
+    def _held(self, hold: Hold) -> None:
+        was = self.tenure.held
+        self._lent.take(hold)
+        self.tenure.held = hold.held
+        if was and not hold.held:
+            self._close_all()
+        elif hold.held and (hold.changed or not was):
+            self._on_held(hold.changed)
+
+    async def _watch(self) -> None:
+        """Gives the link up while the lead is silent: what it would say of another run is not heard."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if self.tenure.held and asyncio.get_running_loop().time() - self._heard_s > _SILENT_S:
+                log.warning("nothing is copied until the runner is heard again", silent_s=_SILENT_S)
+                self.tenure.held = False
+                self._close_all()
+
+    # --- what it is told
+
+    def seen(self) -> Seen:
+        return Seen(self.status(), self._counted, self.budget.held)
+
+    def _fail(self, mirror: MirrorCopy, error: MirrorError) -> None:
+        if mirror.error is None:
+            mirror.error = error
+            mirror.halt()
+            self._lead.send(Failed(self._version, mirror.mirror.topic, error))
+
+    def _begin_to_grow(self, mirror: MirrorCopy, partitions: int) -> None:
+        """The lead sees it too."""
+
+    async def _settle(self, mirror: MirrorCopy) -> None:
+        if mirror not in self._settled:  # it is asked again with each change of what is wanted
+            await super()._settle(mirror)
+            self._settled.add(mirror)
+
+    async def _release(self, mirror: MirrorCopy) -> None:
+        if self.mirrors.get(mirror.mirror.topic) is mirror:  # else it is over, and another has its name
+            self._lead.send(Ended(self._version, mirror.mirror.topic))
+
+
+class _ToTheLead(logging.Handler):
+    """Sends the records of the log to the lead, but for what it says itself."""
+
+    def __init__(self, send: Callable[[object], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == _TOLD_BY_THE_LEAD and record.levelno <= logging.INFO:
+            return
+        told = {"name": record.name, "levelno": record.levelno, "levelname": record.levelname}
+        words = {"msg": record.getMessage(), "created": record.created, "facts": facts_of(record)}
+        self._send(Logged({**told, **words}))
+
+
+async def _work(end: socket.socket) -> int:
+    channel = await Channel.over(end)
+    begin = await channel.receive()
+    if begin is None:
+        return 1
+    logger = logging.getLogger("kmirror")
+    logger.handlers[:] = [_ToTheLead(channel.send)]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    gc.freeze()  # as the runner
+    engine = WorkerEngine(begin, _Lead(channel))
+    try:
+        await engine.run()
+    except Exception:
+        log.exception("worker ends by a fault of kmirror")
+        return 1
+    finally:
+        channel.send(engine.seen())
+        await channel.close()
+    return 0
+
+
+def main() -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a service manager sends it to all, and the lead sees to the rest
+        signal.signal(number, signal.SIG_IGN)
+    os.umask(0o077)
+    return asyncio.run(_work(socket.socket(fileno=int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
