@@ -296,14 +296,15 @@ class LinkEngine:
 
     async def _finish(self, mirror: MirrorCopy) -> None:
         """Ends a promote once its targets are reached, a failover at once."""
-        while mirror.mirror.state is MirrorState.PENDING_STOPPED:
+        while self._is_current(mirror) and mirror.mirror.state is MirrorState.PENDING_STOPPED:
             if mirror.ending or self._may_end(mirror):
                 mirror.ending = True
                 if mirror.running:
                     mirror.halt()
                 if mirror.drained:
                     await self._settle(mirror)
-                    await self._release(mirror)
+                    if self._is_current(mirror):
+                        await self._release(mirror)
                     break
             elif mirror.error and not mirror.is_failover:
                 break
@@ -311,6 +312,10 @@ class LinkEngine:
             await asyncio.sleep(max(_TICK_S, self._finishing / 1000))
         self._finishing -= 1
         mirror.finishing = False
+
+    def _is_current(self, mirror: MirrorCopy) -> bool:
+        """It is not over, with another one of its name begun."""
+        return self.mirrors.get(mirror.mirror.topic) is mirror
 
     def _may_end(self, mirror: MirrorCopy) -> bool:
         return mirror.is_failover or (mirror.running and mirror.at_targets)

@@ -8,7 +8,7 @@ the run ends, and the next one goes on where the logs end.
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kmirror.engine.copy import now_ms
@@ -68,7 +68,7 @@ class LeadEngine(LinkEngine):
         self, link: Link, settings: LinkSettings, recorder: Recorder, counters: RunCounters, *, workers: int
     ) -> None:
         super().__init__(link, settings, recorder, counters, owns=lambda _topic, _partition: False)
-        self._link = link
+        self._link = replace(link, mirrors={})  # they come with what is wanted
         self._workers = [Worker(number) for number in range(workers)]
         self._io_rate = settings.io_max_bytes_per_s
         self._version = 0

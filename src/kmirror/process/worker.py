@@ -234,8 +234,7 @@ class WorkerEngine(LinkEngine):
             self._settled.add(mirror)
 
     async def _release(self, mirror: MirrorCopy) -> None:
-        if self.mirrors.get(mirror.mirror.topic) is mirror:  # else it is over, and another has its name
-            self._lead.send(Ended(self._version, mirror.mirror.topic))
+        self._lead.send(Ended(self._version, mirror.mirror.topic))
 
 
 class _ToTheLead(logging.Handler):
