@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kmirror.engine.counters import RunCounters
-from kmirror.engine.identity import Superseded
+from kmirror.engine.identity import Renewed, Superseded
 from kmirror.errors import AuthorizationFailed, ClusterError, KmirrorError, StateError
 from kmirror.model.ledger import LostGap
 from kmirror.model.link import GapFill, Link
@@ -32,6 +32,7 @@ from kmirror.process.worker_messages import (
     Refusal,
     Renew,
     Seen,
+    TakeOffsets,
     Wanted,
 )
 from kmirror.wire.errors import BrokerError
@@ -236,6 +237,27 @@ def test_a_new_token_is_told_to_all_and_not_taken_while_the_link_is_not_held() -
         await lead.settled()
         assert taken == [3]
         assert lead.last(Hold) == Hold(None, 4, None, is_first=False, held=True, changed=True)
+
+    played(act)
+
+
+def test_a_transaction_of_the_link_itself_is_the_leads() -> None:
+    async def act(lead: Lead) -> None:
+        asked: list[tuple[int, Any]] = []
+
+        async def take_offsets(token: int, places: Any) -> dict[tuple[str, int], int]:
+            asked.append((token, places))
+            if token != 3:
+                raise Renewed("3 by now")
+            return dict.fromkeys(places, 0)
+
+        lead.identity.take_offsets = take_offsets  # type: ignore[method-assign]
+        lead.hears(0, Ask(1, TakeOffsets(3, [("t", 0)])))
+        await lead.settled()
+        assert (lead.last(Answer).value, asked) == ({("t", 0): 0}, [(3, [("t", 0)])])
+        lead.hears(0, Ask(2, TakeOffsets(2, [("t", 0)])))
+        await lead.settled()
+        assert isinstance(lead.last(Answer).refusal.error(), Renewed)
 
     played(act)
 
