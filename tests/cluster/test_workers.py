@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +130,85 @@ def test_pause_and_resume(link: TestLink, topic_name: str) -> None:
             link.await_beyond(topic_name, halted)
         acked = traffic.stop()
     assert link.assert_exact(topic_name) == 2_000 + acked
+
+
+def test_gaps_by_empty_transactions(kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster, topic_name: str) -> None:
+    """Those of the link itself are one at a time, whichever worker needs them."""
+    link = TestLink(kmirror, east, west).create("gap.fill.mode=transactions")
+    mirrored(link, topic_name, 4)
+    with transactions(link, topic_name, 4):
+        start(link)
+        link.await_beyond(topic_name, dict.fromkeys(range(4), 500))
+    assert link.assert_exact(topic_name) == 2_000 + 2 * 20
+    link.verb("promote", topic_name)
+    produce(west.bootstrap_servers, topic_name, [Record(b"k", b"its own")], partition=1)
+
+
+def test_one_partition_that_fails_ends_the_mirror_in_all(link: TestLink, topic_name: str) -> None:
+    """And a failover makes it a topic of its own."""
+    well = f"{topic_name}-well"
+    mirrored(link, topic_name, 4)
+    mirrored(link, well, 2)
+    start(link)
+    with Traffic(link.source.bootstrap_servers, topic_name, rate=1_000):
+        link.await_beyond(topic_name, dict.fromkeys(range(4), 100))
+        produce(link.destination.bootstrap_servers, topic_name, [Record(b"k", b"somebody else's")], partition=2)
+        said = link.await_failed(topic_name, "FOREIGN_WRITER")
+        assert "partition 2 " in said
+        await_more(link.source, topic_name, 500)
+        halted = link.mirror_ends(topic_name)
+        await_more(link.source, topic_name, 500)
+        assert link.mirror_ends(topic_name) == halted
+        link.verb("failover", topic_name)
+    link.await_status(topic_name, "STOPPED")
+    assert link.mirror_ends(topic_name) == halted
+    link.assert_exact(well)
+
+
+def test_changed_settings_and_new_mirrors_while_running(link: TestLink, topic_name: str) -> None:
+    """Settings that need another engine have the workers begin anew; a limit is divided."""
+    mirrored(link, topic_name, 4)
+    before = start(link)
+    with Traffic(link.source.bootstrap_servers, topic_name, rate=2_000) as traffic:
+        link.await_beyond(topic_name, dict.fromkeys(range(4), 100))
+        link.kmirror.run("link", "configuration", "update", link.name, "--config", "fetch.buffer.bytes=8388608")
+        eventually(lambda: not set(before) & {p.pid for p in link.kmirror.workers()}, 30, link.log)
+        assert len(worker_pids(link)) == WORKERS
+        rate = "cluster.link.io.max.bytes.per.second"
+        link.kmirror.run("link", "configuration", "update", link.name, "--config", f"{rate}=1000000")
+        other = f"{topic_name}-other"
+        create_topic(link.source.bootstrap_servers, other, 3)
+        produce(link.source.bootstrap_servers, other, sized(1_000, partitions=3))
+        link.mirror(other)
+        link.await_beyond(topic_name, link.mirror_ends(topic_name))
+        acked = traffic.stop()
+    assert link.assert_exact(topic_name) == 2_000 + acked
+    assert link.assert_exact(other) == 1_000
+
+
+def test_another_run_takes_the_link_over(link: TestLink, topic_name: str, tmp_path: Path) -> None:
+    """With workers on both sides: the younger one stays, the older one ends with its workers and exit code 5."""
+    mirrored(link, topic_name, 4)
+    other = Kmirror(tmp_path / "elsewhere")
+    with Traffic(link.source.bootstrap_servers, topic_name, rate=1_000) as traffic, transactions(link, topic_name, 4):
+        older = link.kmirror.start("link", "run", link.name, "--workers", str(WORKERS))
+        worker_pids(link)
+        link.await_beyond(topic_name, dict.fromkeys(range(4), 100))
+        other.home.mkdir(mode=0o700)
+        shutil.copy2(link.kmirror.links_file, other.home / "links.toml")
+        younger = other.start("link", "run", link.name, "--workers", str(WORKERS))
+        try:
+            eventually(lambda: 5 in {older.poll(), younger.poll()}, 60, link.log)
+            ended, stays = (older, younger) if older.poll() == 5 else (younger, older)
+            assert (ended.poll(), stays.poll()) == (5, None)
+            assert not (link.kmirror if ended is older else other).processes()
+            link.await_beyond(topic_name, link.mirror_ends(topic_name))
+            acked = traffic.stop()
+        finally:
+            assert not other.stop_all()
+            assert not link.kmirror.stop_all()
+    start(link)
+    assert link.assert_exact(topic_name) == 2_000 + acked + 2 * 20
 
 
 @pytest.mark.parametrize("who", ["worker", "lead"])

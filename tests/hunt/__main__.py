@@ -49,7 +49,7 @@ def hunt(options: argparse.Namespace, folder: Path, results: list[Result], comma
                     break
                 seed = first + len(results)
                 made = schedule.make(seed, topics=options.topics, brokers=options.brokers)
-                plan = replace(made, gap_fill_mode=options.gap_fill_mode)
+                plan = replace(made, gap_fill_mode=options.gap_fill_mode, workers=options.workers or made.workers)
                 result = run(stage, plan, folder / f"seed-{seed}")
                 results.append(result)
                 _tell(result)
@@ -88,6 +88,7 @@ def _options() -> argparse.Namespace:
         default="auto",
         help="of the link (default: auto)",
     )
+    parser.add_argument("--workers", type=int, help="of the runners (default: two in one run of four)")
     parser.add_argument("--source-version", default="4.3.1", help="of Kafka at the source (default: 4.3.1)")
     parser.add_argument("--stop", action="store_true", help="at the first run that finds something")
     parser.add_argument("--folder", type=Path, help="for the report, and the logs of runs that found something")

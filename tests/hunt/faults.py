@@ -15,6 +15,7 @@ from pathlib import Path
 from hunt.schedule import Fault, Kind
 from hunt.stage import Stage
 from support.kmirror_cli import Kmirror
+from support.processes import parent_of
 from support.wait import eventually
 
 EXPECTED_ENDS = {0, 5, -signal.SIGKILL, -signal.SIGTERM}
@@ -24,9 +25,10 @@ EXPECTED_ENDS = {0, 5, -signal.SIGKILL, -signal.SIGTERM}
 class Runners:
     """The runner of the link, and those on copies of its home."""
 
-    def __init__(self, kmirror: Kmirror, link: str, logs: Path) -> None:
+    def __init__(self, kmirror: Kmirror, link: str, logs: Path, *, workers: int = 1) -> None:
         self.kmirror = kmirror
         self.link = link
+        self.workers = workers
         self.findings: list[str] = []
         self.seconds: list[tuple[Kmirror, subprocess.Popen[bytes]]] = []
         self.primary: subprocess.Popen[bytes] | None = None
@@ -63,7 +65,7 @@ class Runners:
         path = self._logs / f"{name}-{next(self._number)}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "kmirror", "link", "run", self.link],
+                [sys.executable, "-m", "kmirror", "link", "run", self.link, "--workers", str(self.workers)],
                 env=kmirror.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -72,10 +74,13 @@ class Runners:
         self._all.append((process, path))
         return process
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals, *, share: float = 1.0) -> None:
+        """To the runner; where it has workers a share below a half says to which of them instead."""
         pid = self.pid
-        if pid is not None:
-            send(pid, number)
+        if pid is None:
+            return
+        workers = [process.pid for process in self.kmirror.workers() if parent_of(process.pid) == pid]
+        send(workers[int(share * 2 * len(workers))] if workers and share < 0.5 else pid, number)
 
     def thaw(self) -> None:
         for process in self.kmirror.processes():
@@ -107,7 +112,8 @@ class Runners:
                 continue
             self._told.add(process.pid)
             text = path.read_text(errors="replace")
-            if code not in EXPECTED_ENDS and "is already running" not in text:
+            expected = code in EXPECTED_ENDS or (code == 1 and "has ended: killed by SIGKILL" in text)
+            if not expected and "is already running" not in text:
                 self.findings.append(f"{path.name} ended with {code}: {text[-1500:]}")
             elif "fault of kmirror" in text or "Traceback" in text:
                 self.findings.append(f"{path.name} has a traceback: {text[-3000:]}")
@@ -182,13 +188,13 @@ class Faults:
         runners = self._runners
         match fault.kind:
             case Kind.RUNNER_KILL:
-                runners.signal(signal.SIGKILL)
+                runners.signal(signal.SIGKILL, share=fault.share)
                 self._later(fault.lasts_s / 2, runners.start)
             case Kind.RUNNER_TERM:
                 runners.signal(signal.SIGTERM)
                 self._later(fault.lasts_s / 2, runners.start)
             case Kind.RUNNER_FREEZE:
-                runners.signal(signal.SIGSTOP)
+                runners.signal(signal.SIGSTOP, share=fault.share)
                 self._later(fault.lasts_s, runners.thaw)
             case Kind.RUNTIME_WIPE:
                 runners.wiped = True

@@ -101,7 +101,7 @@ class _Run:
         mark = f"{int(time.time() * 1000) % 10**9}"
         self.names = [f"h{schedule.seed}-{mark}-{n}-{plan.shape}" for n, plan in enumerate(schedule.topics)]
         self.kmirror = Kmirror(folder / "home")
-        self.runners = Runners(self.kmirror, LINK, folder)
+        self.runners = Runners(self.kmirror, LINK, folder, workers=schedule.workers)
         self.traffic = SourceTraffic(stage.source, schedule, self.names)
         self.faults = Faults(stage, self.runners, self._verb)
         self.verbs: list[tuple[Fault, subprocess.Popen[str]]] = []

@@ -112,6 +112,7 @@ class Schedule:
     gap_fill_max: int
     fetch_bytes: int
     gap_fill_mode: str = "auto"
+    workers: int = 1
 
     @property
     def late_markers(self) -> bool:
@@ -150,6 +151,7 @@ def make(seed: int, *, topics: int = 5, brokers: int = 1) -> Schedule:
         tuple(sorted(faults, key=lambda fault: fault.at_s)),
         draw.choice([5_000_000, 5_000_000, 100]),
         draw.choice([1_048_576, 1_048_576, 40_000]),
+        workers=random.Random(f"kmirror-hunt-workers-{seed}").choice([1, 1, 1, 2]),
     )
 
 

@@ -40,6 +40,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+def parent_of(pid: int) -> int | None:
+    """None where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def freeze(pid: int) -> None:
     """SIGSTOP; returns when all of its threads stand still."""
     os.kill(pid, signal.SIGSTOP)

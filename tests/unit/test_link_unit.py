@@ -73,6 +73,14 @@ def test_a_unit_for_the_user_is_written_and_the_steps_are_told(home, capsys):
     assert "kmirror link stop" not in said
 
 
+def test_the_workers_of_the_link(home, capsys):
+    assert run("east-west", "--user", "--print", "--workers", "4") == 0
+    words = split(parsed(capsys.readouterr().out)["Service"]["ExecStart"], command=True)
+    assert words[-4:] == ["run", "east-west", "--workers", "4"]
+    assert run("east-west", "--user", "--print", "--workers", "none") == 2
+    assert "--workers" in capsys.readouterr().err
+
+
 def test_the_same_again_changes_nothing_and_another_one_is_kept(home, capsys):
     run("east-west", "--user")
     written = path_of(home).stat().st_mtime_ns

@@ -1,5 +1,8 @@
 """What a scrape tells: every family once, in both formats, and no more series than topics need."""
 
+import subprocess
+from dataclasses import replace
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -92,6 +95,20 @@ def test_both_formats_tell_lag_state_and_counters(accept):
     assert {key: found.get(key) for key in expected} == expected
     assert any(name == "build_info" for name, *_ in found)
     assert any(name == "process_resident_memory_bytes" for name, *_ in found)
+
+
+def test_the_processes_of_one_link_are_told_as_one():
+    """A child of ours stands for a worker; one that is gone is left out."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        alone, both = (
+            samples(replace(readings({}), other_pids=pids))
+            for pids in ((), (child.pid, 2**22 + 1))  # above every pid
+        )
+        child.kill()
+    assert both["process_resident_memory_bytes",] > alone["process_resident_memory_bytes",]
+    assert both["process_open_fds",] > alone["process_open_fds",]
+    for own in ("process_start_time_seconds", "process_max_fds"):
+        assert both[own,] == alone[own,]
 
 
 def test_what_is_not_known_is_left_out():

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from kmirror.cli.options import LinkArg, OutputOpt
+from kmirror.cli.options import LinkArg, OutputOpt, WorkersOpt
 from kmirror.cli.output import Format, note, print_document, say
 
 _FOLLOW_S: Final = 0.2
@@ -44,17 +44,6 @@ MetricsOpt = Annotated[
 LogFormatOpt = Annotated[
     LogFormat | None,
     typer.Option("--log-format", help="Lines for people or objects for machines. Default: the link's log.format."),
-]
-
-WorkersOpt = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        min=1,
-        max=64,
-        show_default=False,
-        help="How many processes share the partitions, for a link that needs more than a core. Default: 1.",
-    ),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kmirror.cli.options import LinkArg, OutputOpt
+from kmirror.cli.options import LinkArg, OutputOpt, WorkersOpt
 from kmirror.cli.output import Format, print_document, say
 from kmirror.errors import UsageError
 
@@ -22,6 +22,7 @@ def install_unit(
     user: Annotated[bool, typer.Option("--user", help="For your own service manager.")] = False,
     system: Annotated[bool, typer.Option("--system", help="For that of the machine, to run as you.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the unit, and write nothing.")] = False,
+    workers: WorkersOpt = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a unit that is different.")] = False,
     output: OutputOpt = Format.HUMAN,
 ) -> None:
@@ -36,7 +37,9 @@ def install_unit(
     if user and system:
         raise UsageError("--user and --system exclude each other", hint="Give one of them.")
     scope = Scope.SYSTEM if system or (os.geteuid() == 0 and not user) else Scope.USER
-    unit = plan_unit(home(), link, scope, _this_command())
+    unit = plan_unit(
+        home(), link, scope, _this_command(), options=[] if workers is None else ["--workers", str(workers)]
+    )
     if show:
         typer.echo(unit.text, nl=False)
         return

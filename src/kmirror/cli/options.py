@@ -96,3 +96,13 @@ ConfigOpt = Annotated[
     list[str],
     typer.Option("--config", metavar="K=V,..|FILE", help='Comma list of "key=value", or a properties file.'),
 ]
+WorkersOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=64,
+        show_default=False,
+        help="How many processes share the partitions, for a link that needs more than a core. Default: 1.",
+    ),
+]

@@ -373,6 +373,10 @@ class LinkEngine:
         """As of when `status` tells how each partition stands."""
         return now_ms()
 
+    def other_pids(self) -> list[int]:
+        """Of the processes that copy for this one."""
+        return []
+
     def stuck(self) -> list[str]:
         """What does not turn any more beside this event loop, in lines."""
         return []

@@ -34,12 +34,15 @@ class Unit:
     steps: tuple[str, ...]
 
 
-def plan_unit(home: Home, name: str, scope: Scope, command: Sequence[str]) -> Unit:
-    """The unit of a link; `command` is this very kmirror. Writes nothing. Raises NotFound."""
+def plan_unit(home: Home, name: str, scope: Scope, command: Sequence[str], options: Sequence[str] = ()) -> Unit:
+    """The unit of a link; `command` is this very kmirror, `options` are further ones of `link run`.
+
+    Writes nothing. Raises NotFound.
+    """
     link = LinkStore(home).get(name)
     path = _directory(scope) / f"kmirror-{link.name}.service"
     user = getpass.getuser() if scope is Scope.SYSTEM else None
-    text = unit_text(name, [*command, "link", "run", name], environment=_environment(), user=user)
+    text = unit_text(name, [*command, "link", "run", name, *options], environment=_environment(), user=user)
     manager = "systemctl --user" if scope is Scope.USER else "systemctl"
     steps = [f"{manager} daemon-reload", f"{manager} enable --now {path.name}"]
     if running(home, name):

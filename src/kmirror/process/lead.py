@@ -70,6 +70,7 @@ class LeadEngine(LinkEngine):
         super().__init__(link, settings, recorder, counters, owns=lambda _topic, _partition: False)
         self._link = replace(link, mirrors={})  # they come with what is wanted
         self._workers = [Worker(number) for number in range(workers)]
+        self._listening: list[asyncio.Task[None]] = []
         self._io_rate = settings.io_max_bytes_per_s
         self._version = 0
         self._told: dict[str, Mirror] = {}
@@ -134,13 +135,13 @@ class LeadEngine(LinkEngine):
         worker.send(self._wanted(self._told, frozenset()))
         worker.send(self._hold())
         log.info("worker begins", worker=worker.number, pid=worker.pid)
-        self._start(self._listen(worker))
+        self._listening.append(self._start(self._listen(worker)))
 
     async def _all_drained(self) -> None:
         """They end by themselves, once what is in flight has landed."""
-        if self._fault is None:
+        if self._fault is None and self._listening:
             self._send(Stop())
-            await asyncio.gather(*(worker.how_it_ended() for worker in self._workers))
+            await asyncio.wait(self._listening)  # until each has said its last word
 
     async def _listen(self, worker: Worker) -> None:
         while (message := await worker.receive()) is not None:
@@ -225,6 +226,9 @@ class LeadEngine(LinkEngine):
     @property
     def seen_ms(self) -> int:
         return min(worker.seen_ms for worker in self._workers)
+
+    def other_pids(self) -> list[int]:
+        return [worker.pid for worker in self._workers if worker.pid]
 
     def stuck(self) -> list[str]:
         silent = {w.number: now_ms() - w.seen_ms for w in self._workers}

@@ -7,6 +7,7 @@ reads what is there. Names follow Prometheus' custom: base units, `_total` for w
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from prometheus_client import ProcessCollector
@@ -83,7 +84,7 @@ class LinkCollector(Collector):
         yield from self._of_mirrors()
         yield from self._of_counters()
         yield from self._of_tasks()
-        yield from ProcessCollector(registry=None).collect()
+        yield from self._of_processes()
 
     def _gauge(self, name: str, told: str, label: str, values: Iterable[tuple[str, float]]) -> Metric:
         family = GaugeMetricFamily(f"kmirror_{name}", told, labels=["link", label])
@@ -188,6 +189,16 @@ class LinkCollector(Collector):
         values = ((name, time) for name, time in known if time is not None)
         yield self._gauge("task_last_success_timestamp_seconds", told, "task", values)
 
+    def _of_processes(self) -> Iterator[Metric]:
+        """Of the runner and its workers together; when it began, and how many files it may open, of the runner."""
+        workers = [ProcessCollector(pid=partial(int, pid), registry=None) for pid in self._readings.other_pids]
+        told = [{f.name: f for f in worker.collect()} for worker in workers]  # nothing of one that is gone
+        for family in ProcessCollector(registry=None).collect():
+            own = family.samples[0]
+            others = [] if family.name in _OF_THE_RUNNER else [found[family.name] for found in told if found]
+            family.samples = [own._replace(value=own.value + sum(each.samples[0].value for each in others))]
+            yield family
+
     def _of_partitions(self) -> Iterator[Metric]:
         for name, told, value in _PARTITION_GAUGES:
             family = GaugeMetricFamily(f"kmirror_mirror_partition_{name}", told, labels=["link", "topic", "partition"])
@@ -200,6 +211,7 @@ class LinkCollector(Collector):
 
 
 _CLUSTERS: Final = ("source", "destination")
+_OF_THE_RUNNER: Final = frozenset({"process_start_time_seconds", "process_max_fds"})
 
 
 def _is_over(mirror: MirrorStatus) -> bool:

@@ -1,7 +1,7 @@
 """What a runner lets others see of it while it works, from any thread: for metrics and for health."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,13 +14,14 @@ _STUCK_S: Final = 30.0  # without a look at itself the event loop is taken for s
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """All that is told. `unreachable`: which of `source` and `destination` don't answer."""
+    """All that is told. `unreachable`: which of `source` and `destination` don't answer. `other_pids`: the workers'."""
 
     status: LinkStatus
     counters: RunCounters
     unreachable: frozenset[str]
     buffer_held: int
     buffer_limit: int
+    other_pids: Sequence[int] = ()
 
 
 class Sights(Protocol):
@@ -52,7 +53,7 @@ class RunnerSights:
     def readings(self) -> Readings:
         held, limit = self._engine().buffer()
         sides = frozenset(side for side, _ in self._unreachable())
-        return Readings(self._last, self._counters, sides, held, limit)
+        return Readings(self._last, self._counters, sides, held, limit, self._engine().other_pids())
 
     def _unreachable(self) -> list[tuple[str, str]]:
         """(which cluster, why)."""

@@ -5,6 +5,7 @@ when its lead does.
 """
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -52,6 +53,7 @@ log = events(__name__)
 _SILENT_S: Final = 10.0
 """A lead looks every few seconds: one that does not is frozen, and another run may have taken the link over."""
 _WATCH_S: Final = 1.0
+_PR_SET_PDEATHSIG: Final = 1
 _TOLD_BY_THE_LEAD: Final = "kmirror.engine.link"
 
 
@@ -274,7 +276,14 @@ async def _work(end: socket.socket) -> int:
     return 0
 
 
+def _end_with_the_lead() -> None:
+    """By SIGKILL, on Linux (prctl(2)): one that stands still would not see that its lead is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> int:
+    _end_with_the_lead()
     for number in (signal.SIGINT, signal.SIGTERM):  # a service manager sends it to all, and the lead sees to the rest
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
