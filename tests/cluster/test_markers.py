@@ -21,6 +21,8 @@ from support.raw import write_markers
 from support.traffic import Record, create_topic, produce
 from support.wait import eventually
 
+RESUMED_S = 15
+"""How soon the copy goes on once the network is back."""
 SUPERSEDED = 5
 """The exit code of a runner that gives the link up to a younger one."""
 
@@ -109,6 +111,21 @@ def test_a_broker_frozen_with_the_request_in_its_socket(link: TestLink, proxied:
     assert run_token(link.kmirror, link.name) - tokens <= 2
 
 
+@pytest.mark.parametrize("answer", [False, True], ids=["the-request", "the-answer"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_connection_whose_other_end_is_gone(
+    link: TestLink, proxied: ProxiedCluster, mirrored: str, count: int, *, answer: bool
+) -> None:
+    """Half-open: the request, or its answer, is taken and thrown away, and so is all that follows."""
+    fault = proxied.proxy.arm(Fault(answer=answer, share=0.0, cut=False, silent=True))
+    before = link.mirror_ends(mirrored)
+    gap(link, mirrored, count)
+    assert fault.met.wait(30)
+    link.await_beyond(mirrored, {0: before[0] + 3 + count}, RESUMED_S)
+    link.assert_exact(mirrored, at_least=16)
+    link.await_status(mirrored, "ACTIVE")
+
+
 @pytest.mark.parametrize("what", ["marker", "record"])
 @pytest.mark.parametrize("count", [1, 40])
 def test_somebody_else_writes_while_markers_are_written(
@@ -174,7 +191,11 @@ def test_somebody_elses_marker_while_nothing_is_written(link: TestLink, mirrored
 
 
 def run_token(kmirror: Kmirror, link: str) -> int:
-    return int(json.loads((kmirror.runtime(link) / "status.json").read_text())["run_token"])
+    def told() -> int | None:
+        return json.loads((kmirror.runtime(link) / "status.json").read_text())["run_token"]
+
+    eventually(lambda: told() is not None, 10, "the runner holds the link, and has said so")
+    return int(told() or 0)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

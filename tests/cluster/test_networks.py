@@ -14,6 +14,7 @@ from support.mirrors import TestLink
 from support.network import Conditions, FarCluster
 from support.proxy import Fault
 from support.traffic import Traffic, create_topic, produce, sized
+from support.transactions import transaction
 from support.wait import eventually
 
 RESUMED_S = 15
@@ -103,6 +104,27 @@ def test_connections_whose_other_end_is_gone(link: TestLink, far: FarCluster, to
         _goes_on(link, topic_name)
         acked = traffic.stop()
     assert link.assert_exact(topic_name) == acked
+
+
+def test_gaps_behind_connections_whose_other_end_is_gone(
+    kmirror: Kmirror, far: FarCluster, east: KafkaCluster, topic_name: str
+) -> None:
+    """Those of batches, of markers and of the coordinator at once, all half-open."""
+    link = TestLink(kmirror, east, far)
+    create_topic(east.bootstrap_servers, topic_name)
+    link.create("metadata.max.age.ms=300000")
+    link.mirror(topic_name)
+    for _ in range(2):
+        transaction(east.bootstrap_servers, topic_name, sized(10, low=100, high=100, partitions=1))
+    link.assert_exact(topic_name, at_least=20)
+    far.network.half_open()
+    time.sleep(0.5)  # what was under way still arrives
+    before = link.mirror_ends(topic_name)
+    for commit in (True, False, True):
+        transaction(east.bootstrap_servers, topic_name, sized(10, low=100, high=100, partitions=1), commit=commit)
+    link.await_beyond(topic_name, {0: before[0] + 32}, RESUMED_S)
+    link.assert_exact(topic_name, at_least=40)
+    link.await_status(topic_name, "ACTIVE")
 
 
 KINDS: dict[str, tuple[str, Callable[[int], Fault]]] = {

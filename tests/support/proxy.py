@@ -21,6 +21,7 @@ from support.loop_thread import LoopThread
 HOST = "127.0.0.1"
 MARKERS = 27
 """WriteTxnMarkers."""
+_CHUNK = 64 << 10
 _LINGER_S = 0.05  # so that bytes that were written arrive before a reset takes them away
 
 
@@ -29,7 +30,8 @@ class Fault:
     """What happens to the next frame of `api`, a request unless `answer`.
 
     `share` of its bytes pass, after `before` was called. With `late_s` the client's connection is reset first, and the
-    bytes reach the broker so much later. `cut`: then both connections are reset.
+    bytes reach the broker so much later. `cut`: then both connections are reset. `silent`: instead of that all that
+    comes that way is thrown away from then on, and neither end is told.
     """
 
     api: int = MARKERS
@@ -39,6 +41,7 @@ class Fault:
     """Instead of a share: so many bytes, counted from the end where negative."""
     late_s: float | None = None
     cut: bool = True
+    silent: bool = False
     before: Callable[[], None] | None = None
     met: threading.Event = field(default_factory=threading.Event)
     """Set when all of it is done."""
@@ -124,6 +127,10 @@ class Proxy:
                 continue
             self._armed = None
             await asyncio.shield(self._happen(fault, frame, onward, back))
+            if fault.silent:
+                while await reader.read(_CHUNK):
+                    pass
+                await asyncio.Event().wait()  # not even that it ends is told
             if fault.cut or fault.late_s is not None:
                 return
 

@@ -165,7 +165,7 @@ class LinkEngine:
         """Until `stop`, or until a loop dies: then its exception is raised."""
         asyncio.get_running_loop().set_exception_handler(self._on_stray)
         loops = (self.source_metadata.run(), self.destination_metadata.run(), self.tenure.run())
-        for loop in (*loops, renew_silent(self._destination)):
+        for loop in (*loops, renew_silent(self._destination, self.identity)):
             self._start(loop)
         try:
             await self._stopping.wait()

@@ -20,6 +20,11 @@ from kmirror.wire.rpc import TopicMetadata
 log = events(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5.0
+_PATIENT: Final = frozenset({"produce", "markers"})
+"""What is sent there is waited for longer than for other answers: each is judged by its own silence."""
+_THAWED_S: Final = 1.5
+"""A broker that was frozen answers on the old connection, too: a look at that comes once a second."""
+_SILENT: Final = "the broker was silent, and answered on a new one"
 _MEASURE_EVERY_S: Final = 10.0
 _PINGS: Final = 3  # a busy machine is not to look like a long way
 
@@ -151,24 +156,31 @@ class Cluster:
             log.info("connected", cluster=self.role, broker=node, address=f"{host}:{port}", purpose=purpose)
             return made
 
-    async def renew_silent(self, purpose: str, after_s: float) -> None:
-        """Gives up connections for `purpose` on which a broker is silent for so long, if it answers on a new one."""
+    async def renew_silent(self, after_s: float) -> bool:
+        """Gives up connections on which a broker is silent for so long, if it answers on a new one; whether any was."""
         silent = [
             (node, connection)
-            for (node, wanted), connection in self._connections.items()
-            if wanted == purpose and connection.alive and connection.silent_s >= after_s and node in self._brokers
+            for (node, purpose), connection in self._connections.items()
+            if purpose in _PATIENT and connection.silent_s >= after_s and connection.alive and node in self._brokers
         ]
-        await asyncio.gather(*(self._renew(node, connection) for node, connection in silent))
+        return any(await asyncio.gather(*(self._renew(node, connection) for node, connection in silent)))
 
-    async def _renew(self, node: int, silent: Connection) -> None:
+    async def _renew(self, node: int, silent: Connection) -> bool:
         try:
             (await self._connect(*self._brokers[node])).close()
         except ClusterError:
-            return  # it is as silent there: frozen, or away
-        check = self._connections.get((node, "check"))
+            return False  # it is as silent there: frozen, or away
+        await asyncio.sleep(_THAWED_S)
+        if not silent.alive or not silent.silent_s:
+            return False
         log.warning("connection given up", cluster=self.role, broker=node, silent_s=silent.silent_s)
-        for connection in (silent, *([check] if check else [])):
-            connection.give_up("it was silent, and a new one was answered")
+        silent.give_up(_SILENT)
+        for (other, purpose), connection in self._connections.items():
+            if other == node and (purpose not in _PATIENT or not connection.is_awaited):
+                connection.give_up(_SILENT)
+        if self._asking is not None:
+            self._asking.give_up(_SILENT)
+        return True
 
     async def coordinator(self, transactional_id: str) -> Connection:
         """A new connection to the coordinator of `transactional_id`; the caller closes it."""

@@ -138,6 +138,11 @@ class Connection(asyncio.BufferedProtocol):
     def alive(self) -> bool:
         return self._transport is not None
 
+    @property
+    def is_awaited(self) -> bool:
+        """An answer is due on it."""
+        return bool(self._waiting)
+
     def close(self) -> None:
         """Ends the connection with a reset, so that the kernel sends nothing late; what waits gets ConnectionLost."""
         self._fail(ConnectionLost(f"connection to {self.name} closed"))
