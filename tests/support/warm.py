@@ -2,11 +2,14 @@
 
 Importing is most of what a short command costs, and a run of the tests starts thousands of them. What is forked runs
 `kmirror.__main__.main` as `python -m kmirror` does, in a process of its own with the arguments, environment, folder
-and files that it was given, and ends as any Python program ends. The runners that it starts are started as always, and
+and files that it was given, and ends as any Python program ends, but for taking all modules apart: that would copy the
+memory which it shares with the others. The runners that it starts are started as always, and
 so is what a test types into a terminal (README, pages, demo, examples): imports that are missing are found there.
 """
 
+import atexit
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -14,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -21,7 +25,16 @@ from typing import BinaryIO, Self
 _REQUEST_BYTES = 1 << 20
 _MODULES = (
     "kmirror.__main__",
-    *("kmirror.cli.app", "pydantic", "rich.live", "rich.table", "yaml", "confluent_kafka.admin", "kafka", "asyncio"),
+    *(
+        "kmirror.cli.app",
+        "typer._adapters",
+        "rich.live",
+        "rich.table",
+        "yaml",
+        "confluent_kafka.admin",
+        "kafka",
+        "asyncio",
+    ),
     *("kmirror.ops." + name for name in ("link_create", "link_view", "mirror_create", "mirror_view", "mirror_stop")),
     *("kmirror.ops." + name for name in ("mirror_verify", "mirror_groups", "overview", "doctor", "fleet")),
     *("kmirror.process.runner", "kmirror.engine.link", "kmirror.tasks.registry", "kmirror.admin.cluster"),
@@ -127,14 +140,35 @@ def _main() -> int:
 
     for name in _MODULES:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else each process looks through all that is here, and copies it by that
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         words = _serve(requests)
     if words is None:
         return 0
     sys.argv[1:] = words
+    code = _run()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+def _run() -> int:
+    """The exit code that Python would give."""
     from kmirror.__main__ import main
 
-    return main()
+    try:
+        return main()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    return 1
 
 
 if __name__ == "__main__":
