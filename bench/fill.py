@@ -31,6 +31,8 @@ class Filled:
 
 def fill(stage: Stage, load: Load, payloads: Path) -> Filled:
     stage.create(stage.source, load.topic, load.partitions)
+    if load.append_time:
+        stage.configure(stage.source, load.topic, {"message.timestamp.type": "LogAppendTime"})
     if load.hole:
         fill_compacted(stage, load, payloads)
     elif load.transaction:

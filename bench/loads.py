@@ -14,7 +14,8 @@ class Load:
     `batch_bytes` is the producer's batch.size: how large the batches came out is read back from the log.
     `transaction`: so many records are a transaction, of one partition; `aborted`: each so manieth is aborted.
     `hole`: the log is compacted, and runs of so many records alternate with holes of so many offsets.
-    `traffic`: so many records a second go on being produced while the load is copied.
+    `traffic`: so many records a second go on being produced while the load is copied. `append_time`: the broker gives
+    the records their time, so that each is written anew for the mirror.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Load:
     aborted: int = 0
     hole: int = 0
     traffic: int = 0
+    append_time: bool = False
 
     @property
     def topic(self) -> str:

@@ -15,6 +15,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def with_children(pid: int) -> list[int]:
+    """A process and those that it has started, which live."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
+
+
 def peak_rss_megabytes(pid: int) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
@@ -32,7 +38,10 @@ def machine_cpu_seconds() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CPU seconds of all that is measured; `machine` includes everything else that runs."""
+    """CPU seconds of all that is measured; `machine` includes everything else that runs.
+
+    Of the mirror with its workers.
+    """
 
     mirror: float
     source: float
@@ -57,7 +66,7 @@ class Usage:
 
 def usage(mirror: int, source: int, destination: int) -> Usage:
     return Usage(
-        cpu_seconds(mirror),
+        sum(map(cpu_seconds, with_children(mirror))),
         cpu_seconds(source),
         cpu_seconds(destination),
         cpu_seconds(os.getpid()),

@@ -9,7 +9,7 @@ from typing import Final
 
 from bench.contenders import Contender, Job
 from bench.loads import Load
-from bench.meter import Usage, peak_rss_megabytes, usage
+from bench.meter import Usage, peak_rss_megabytes, usage, with_children
 from bench.process import check_alive, running
 from bench.segments import TopicTail
 from bench.stage import Stage
@@ -95,7 +95,7 @@ def measure(
                 first = last if not first.records else first
             if last is first:
                 raise RuntimeError(f"{name}: all was copied between two looks: the load is too small to measure")
-        rss = peak_rss_megabytes(process.pid)
+        rss = sum(map(peak_rss_megabytes, with_children(process.pid)))
         if check:
             check()
     return Copied(

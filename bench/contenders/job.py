@@ -12,7 +12,7 @@ class Job:
     """Copy `topic` of the source to the same name at the destination, where it does not exist yet.
 
     `directory` is new and the contender's own. `eager`: for latency, not for throughput. `sources`: kmirror's, where
-    they are others than these.
+    they are others than these. `workers`: of kmirror.
     """
 
     stage: Stage
@@ -23,6 +23,7 @@ class Job:
     eager: bool = False
     profile: str | None = None
     sources: Path | None = None
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ def prepare(job: Job) -> Command:
     start = [sys.executable, "-m", "kmirror"]
     if job.profile:
         start = [sys.executable, "-m", "bench.profiling", job.profile, str(job.directory / "profile")]
-    return Command([*start, "link", "run", _LINK], environment)
+    workers = ["--workers", str(job.workers)] if job.workers > 1 else []  # trees of before don't know it
+    return Command([*start, "link", "run", _LINK, *workers], environment)
 
 
 def _servers(cluster: KafkaCluster) -> str:

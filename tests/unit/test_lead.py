@@ -26,6 +26,7 @@ from kmirror.process.worker_messages import (
     Ended,
     Failed,
     Hold,
+    IoLimit,
     Lease,
     Logged,
     Lost,
@@ -187,8 +188,6 @@ def test_only_what_has_changed_is_sent() -> None:
         lead.apply({"t": mirror(MirrorState.PAUSED)}, paused=True)
         last = lead.last(Wanted)
         assert (set(last.changed), last.gone, last.paused) == (set(), {"u"}, True)
-        lead.set_rate(1000)
-        assert lead.last(Wanted).io_max_bytes_per_s == 500
 
     played(act)
 
@@ -236,7 +235,7 @@ def test_a_new_token_is_told_to_all_and_not_taken_while_the_link_is_not_held() -
         lead.hears(0, Ask(2, Renew(3)))
         await lead.settled()
         assert taken == [3]
-        assert lead.last(Hold) == Hold(None, 4, None, is_first=False, held=True, changed=True)
+        assert lead.last(Hold) == Hold(None, 4, None, is_first=False, held=True)
 
     played(act)
 
@@ -284,6 +283,32 @@ def test_what_workers_tell_is_one_status() -> None:
         assert lead.status()["t"].lag == 0
         assert lead._counters.mirror("t").records == 21
         assert lead.buffer() == (2000, settings_from(CONFIGS).fetch_buffer_bytes)
+
+    played(act)
+
+
+def test_a_limit_goes_to_who_is_held_up_by_it() -> None:
+    async def act(lead: Lead) -> None:
+        lead.set_rate(1000)
+        assert [worker.io_limit for worker in lead._workers] == [500, 500]
+        for bytes_, braked_s in ((0, 0.0), (10**6, 1000.0)):
+            for number in range(2):
+                counters = RunCounters(braked_s=braked_s * (number == 0))
+                counters.mirror("t").bytes = bytes_ * (number == 0)
+                lead.hears(number, Seen({}, counters, 0))
+        await lead.look()
+        assert [worker.io_limit for worker in lead._workers] == [950, 50]
+        assert lead.last(IoLimit).bytes_per_s == 50
+
+    played(act)
+
+
+def test_a_worker_that_is_silent_is_stuck() -> None:
+    async def act(lead: Lead) -> None:
+        assert lead.stuck() == []
+        lead._workers[1].seen_ms -= 31_000
+        assert lead.stuck() == ["worker 1 is silent for 31 s"]
+        assert lead.seen_ms == lead._workers[1].seen_ms
 
     played(act)
 

@@ -11,7 +11,7 @@ from kmirror.model.mirror import MirrorError
 from kmirror.model.settings import UNLIMITED, settings_from
 from kmirror.model.states import MirrorState
 from kmirror.model.status import MirrorStatus, PartitionState, PartitionStatus
-from kmirror.process.shares import joined, owner_of, rate_of, share_of
+from kmirror.process.shares import Pace, io_limits, joined, owner_of, share_of
 
 SERVERS = {"bootstrap.servers": "a:1", "destination.bootstrap.servers": "b:1"}
 topics = st.text("abc.-_", min_size=1, max_size=20)
@@ -34,13 +34,31 @@ def test_topics_of_one_partition_are_spread() -> None:
     assert min(shares[n] for n in range(4)) > 60
 
 
-@given(st.integers(1, 64), st.integers(1 << 20, 1 << 40), st.integers(1, 1 << 50))
-def test_workers_together_hold_and_fetch_no_more_than_one(workers: int, buffer: int, rate: int) -> None:
-    settings = replace(settings_from(SERVERS), fetch_buffer_bytes=buffer, io_max_bytes_per_s=rate)
-    share = share_of(settings, workers)
+@given(st.integers(1, 64), st.integers(1 << 20, 1 << 40))
+def test_workers_together_hold_no_more_than_one(workers: int, buffer: int) -> None:
+    share = share_of(replace(settings_from(SERVERS), fetch_buffer_bytes=buffer), workers)
     assert 0 < share.fetch_buffer_bytes * workers <= buffer
-    assert 0 < share.io_max_bytes_per_s <= max(1, rate // workers)
-    assert rate_of(UNLIMITED, workers) == UNLIMITED
+    assert share.io_max_bytes_per_s == UNLIMITED
+
+
+paces = st.builds(Pace, st.floats(0, 1e9), st.booleans())
+
+
+@given(st.integers(1000, 1 << 50), st.lists(paces, min_size=1, max_size=64))
+def test_workers_together_fetch_no_more_than_the_limit(limit: int, paces: list[Pace]) -> None:
+    """And none is held to less than a tenth of an equal part, so that it is seen when it wants more."""
+    parts = io_limits(limit, paces)
+    assert sum(parts) <= limit
+    assert min(parts) >= int(limit / len(paces) / 10 - 1e-6 * limit)
+    assert io_limits(UNLIMITED, paces) == [UNLIMITED] * len(paces)
+
+
+def test_what_one_does_not_use_is_the_others() -> None:
+    assert io_limits(1000, [Pace(), Pace()]) == [500, 500]
+    assert io_limits(1000, [Pace(500, is_braked=True), Pace(500, is_braked=True)]) == [500, 500]
+    assert io_limits(1000, [Pace(500, is_braked=True), Pace(100)]) == [850, 150]
+    assert io_limits(1000, [Pace(500, is_braked=True), Pace(0)]) == [950, 50]
+    assert io_limits(900, [Pace(300, is_braked=True), Pace(299), Pace(300, is_braked=True)]) == [300, 300, 300]
 
 
 def part(number: int, state: PartitionState = PartitionState.COPYING) -> PartitionStatus:

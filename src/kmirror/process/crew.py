@@ -6,15 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from typing import Any, Final
 
 from kmirror.engine.copy import now_ms
 from kmirror.errors import KmirrorError
 from kmirror.process.channel import Channel
+from kmirror.process.shares import Pace
 from kmirror.process.worker_messages import Hold, Look, Seen
 
 _LAST_WORDS_S: Final = 5.0
+_BRAKED: Final = 0.1  # of the time
 
 
 class WorkerLost(KmirrorError):
@@ -22,12 +25,15 @@ class WorkerLost(KmirrorError):
 
 
 class Worker:
-    """`seen` is what it last told of itself, as of `seen_ms`."""
+    """`seen` is what it last told of itself, as of `seen_ms`; `pace` how fast it was since it told before."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.seen: Seen | None = None
         self.seen_ms = now_ms()
+        self.pace = Pace()
+        self.io_limit = 0
+        self._taken_s = 0.0
         self._channel: Channel | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._is_gone = False
@@ -78,6 +84,12 @@ class Worker:
     def take(self, seen: Seen) -> Seen | None:
         """What it told before. The last one, at its end, answers no look."""
         before, self.seen = self.seen, seen
+        now = time.monotonic()
+        if before and now > self._taken_s:
+            elapsed = now - self._taken_s
+            braked_s = seen.counters.braked_s - before.counters.braked_s
+            self.pace = Pace((_bytes(seen) - _bytes(before)) / elapsed, braked_s > _BRAKED * elapsed)
+        self._taken_s = now
         if self._looks:
             self.seen_ms, future = self._looks.popleft()
             if not future.done():
@@ -101,3 +113,7 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
+
+
+def _bytes(seen: Seen) -> int:
+    return sum(mirror.bytes for mirror in seen.counters.mirrors.values())

@@ -24,7 +24,7 @@ from kmirror.model.settings import LinkSettings
 from kmirror.model.states import MirrorState
 from kmirror.model.status import MirrorStatus
 from kmirror.process.crew import Worker, WorkerLost
-from kmirror.process.shares import joined, rate_of, share_of
+from kmirror.process.shares import io_limits, joined, share_of
 from kmirror.process.worker_messages import (
     Answer,
     Ask,
@@ -33,6 +33,7 @@ from kmirror.process.worker_messages import (
     Ended,
     Failed,
     Hold,
+    IoLimit,
     Lease,
     Logged,
     Lost,
@@ -49,6 +50,7 @@ from kmirror.wire.markers import Place
 log = events(__name__)
 
 _LOOK_S: Final = 1.0  # shorter than who asks the control socket waits
+_WORTH_TELLING: Final = 0.05
 _STUCK_MS: Final = 30_000
 
 
@@ -105,13 +107,18 @@ class LeadEngine(LinkEngine):
         return self.mirrors[topic].mirror.state
 
     def _wanted(self, changed: Mapping[str, Mirror], gone: frozenset[str]) -> Wanted:
-        rate = rate_of(self._io_rate, len(self._workers))
-        return Wanted(self._version, dict(changed), gone, self._paused, rate)
+        return Wanted(self._version, dict(changed), gone, self._paused)
 
     def set_rate(self, bytes_per_s: int) -> None:
-        if bytes_per_s != self._io_rate:
-            self._io_rate = bytes_per_s
-            self._send(self._wanted({}, frozenset()))
+        self._io_rate = bytes_per_s
+        self._divide_rate()
+
+    def _divide_rate(self) -> None:
+        limits = io_limits(self._io_rate, [worker.pace for worker in self._workers])
+        for worker, limit in zip(self._workers, limits, strict=True):
+            if abs(limit - worker.io_limit) > _WORTH_TELLING * worker.io_limit:
+                worker.io_limit = limit
+                worker.send(IoLimit(limit))
 
     def _send(self, message: object) -> None:
         for worker in self._workers:
@@ -131,7 +138,9 @@ class LeadEngine(LinkEngine):
     async def _begin(self, worker: Worker) -> None:
         await worker.start()
         count = len(self._workers)
-        worker.send(Begin(self._link, share_of(self._settings, count), worker.number, count))
+        share = share_of(replace(self._settings, io_max_bytes_per_s=self._io_rate), count)
+        worker.io_limit = share.io_max_bytes_per_s
+        worker.send(Begin(self._link, share, worker.number, count))
         worker.send(self._wanted(self._told, frozenset()))
         worker.send(self._hold())
         log.info("worker begins", worker=worker.number, pid=worker.pid)
@@ -196,15 +205,13 @@ class LeadEngine(LinkEngine):
                 await self._recorder.lost(what.gap.topic, what.gap)
         return None
 
-    def _hold(self, *, changed: bool = False) -> Hold:
+    def _hold(self) -> Hold:
         mine = self.identity
-        return Hold(
-            mine.producer_id, mine.run_token, mine.held_since, mine.is_first, held=self.tenure.held, changed=changed
-        )
+        return Hold(mine.producer_id, mine.run_token, mine.held_since, mine.is_first, held=self.tenure.held)
 
     def _on_held(self, changed: bool) -> None:
         super()._on_held(changed)
-        self._send(self._hold(changed=changed))
+        self._send(self._hold())
 
     def _close_all(self) -> None:
         super()._close_all()
@@ -222,6 +229,7 @@ class LeadEngine(LinkEngine):
     async def look(self) -> None:
         looks = [worker.look(self._hold()) for worker in self._workers]
         await asyncio.wait(looks, timeout=_LOOK_S)
+        self._divide_rate()
 
     @property
     def seen_ms(self) -> int:

@@ -1,7 +1,7 @@
 """How a link's partitions are shared among its workers, and how what they tell becomes one again. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 from zlib import crc32
 
@@ -27,12 +27,33 @@ def share_of(settings: LinkSettings, workers: int) -> LinkSettings:
     return replace(
         settings,
         fetch_buffer_bytes=max(1, settings.fetch_buffer_bytes // workers),
-        io_max_bytes_per_s=rate_of(settings.io_max_bytes_per_s, workers),
+        io_max_bytes_per_s=io_limits(settings.io_max_bytes_per_s, [Pace()] * workers)[0],
     )
 
 
-def rate_of(io_max_bytes_per_s: int, workers: int) -> int:
-    return io_max_bytes_per_s if io_max_bytes_per_s == UNLIMITED else max(1, io_max_bytes_per_s // workers)
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a worker copied a second of late, and whether the limit held it up."""
+
+    bytes_per_s: float = 0.0
+    is_braked: bool = False
+
+
+def io_limits(limit: int, paces: Sequence[Pace]) -> list[int]:
+    """Bytes a second that each worker may fetch, together no more than `limit`.
+
+    Where the limit holds up some and not others, these keep what they use and half as much again, lest their part be
+    wasted, and those share the rest.
+    """
+    if limit == UNLIMITED:
+        return [UNLIMITED] * len(paces)
+    equal = limit / len(paces)
+    braked = sum(pace.is_braked for pace in paces)
+    if not braked:
+        return [max(1, int(equal))] * len(paces)
+    kept = [min(equal, max(equal / 10, 1.5 * pace.bytes_per_s)) for pace in paces]
+    rest = (limit - sum(part for part, pace in zip(kept, paces, strict=True) if not pace.is_braked)) / braked
+    return [max(1, int(rest if pace.is_braked else part)) for part, pace in zip(kept, paces, strict=True)]
 
 
 def joined(own: MirrorStatus, partitions: int, parts: Sequence[MirrorStatus]) -> MirrorStatus:

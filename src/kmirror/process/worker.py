@@ -35,6 +35,7 @@ from kmirror.process.worker_messages import (
     Ended,
     Failed,
     Hold,
+    IoLimit,
     Lease,
     Logged,
     Look,
@@ -98,7 +99,8 @@ class _LentIdentity(Identity):
         self.held_since, self.is_first = hold.held_since, hold.is_first
 
     async def renew(self, token: int | None = None) -> bool:
-        return bool((await self._lead.ask(Renew(token))).hold.changed)
+        before = self.producer_id
+        return (await self._lead.ask(Renew(token))).hold.producer_id != before
 
     async def lease(self) -> float:
         return float((await self._lead.ask(Lease())).value)  # by a clock that is the same in all processes
@@ -187,6 +189,8 @@ class WorkerEngine(LinkEngine):
             case Look():
                 self._held(message.hold)
                 self._lead.send(self.seen())
+            case IoLimit():
+                self.set_rate(message.bytes_per_s)
             case Stop():
                 self.stop()
 
@@ -196,16 +200,16 @@ class WorkerEngine(LinkEngine):
             self._wanted.pop(topic, None)
         self._wanted.update(wanted.changed)
         self.apply(self._wanted, paused=wanted.paused)
-        self.set_rate(wanted.io_max_bytes_per_s)
 
     def _held(self, hold: Hold) -> None:
-        was = self.tenure.held
+        was, known = self.tenure.held, self._lent.producer_id
         self._lent.take(hold)
         self.tenure.held = hold.held
+        changed = known not in {None, hold.producer_id}
         if was and not hold.held:
             self._close_all()
-        elif hold.held and (hold.changed or not was):
-            self._on_held(hold.changed)
+        elif hold.held and (changed or not was):
+            self._on_held(changed)
 
     async def _watch(self) -> None:
         """Gives the link up while the lead is silent: what it would say of another run is not heard."""

@@ -38,19 +38,24 @@ class Wanted:
     changed: Mapping[str, Mirror]
     gone: frozenset[str]
     paused: bool
-    io_max_bytes_per_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class IoLimit:
+    """Its part of cluster.link.io.max.bytes.per.second from now on."""
+
+    bytes_per_s: int
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The run's identity, and whether the lead holds the link with it. `changed`: the producer id is another."""
+    """The run's identity, and whether the lead holds the link with it."""
 
     producer_id: int | None
     run_token: int | None
     held_since: int | None
     is_first: bool
     held: bool
-    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
