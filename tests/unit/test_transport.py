@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kmirror.wire.transport import SocketTransport, open_socket
+from kmirror.wire.transport import Receiver, SocketTransport, open_socket
 
 
-class Peer(asyncio.BufferedProtocol):
+class Peer(Receiver):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
@@ -144,6 +144,10 @@ class Frame(Peer):
         super().__init__()
         self.size = size
         self.wakes = 0
+
+    @property
+    def awaited_bytes(self) -> int:
+        return max(0, self.size - len(self.received))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         rest = self.size - len(self.received)

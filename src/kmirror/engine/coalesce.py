@@ -26,7 +26,7 @@ def take(queue: deque[Append | Fill], most_bytes: int, small_bytes: int = SMALL_
     """
     _shorten(queue, most_bytes)
     together = list(_together(queue, most_bytes, small_bytes))
-    merged = merge([step.batch for step in together]) if sum(step.source_batches for step in together) > 1 else None
+    merged = merge([step.whole() for step in together]) if sum(step.source_batches for step in together) > 1 else None
     parts = _pop(queue, merged.parts if merged else 1)
     first = parts[0]
     if merged is None:

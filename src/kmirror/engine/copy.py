@@ -49,7 +49,8 @@ class PartitionCopy:
     `position` is the next source offset to fetch; `generation` grows with every reopening, so that a fetch that was
     under way meanwhile is dropped. `merged_bytes`: small batches are merged up to so many bytes; 0: never.
     `lane`: who fetches for it, and is told of all that changes what is to be fetched. `far`: the destination is a long
-    way off, so that larger batches are merged too.
+    way off, so that larger batches are merged too. `suspect`: the destination found a batch damaged; until it takes one
+    they come to memory, where the source's checksum is looked at.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class PartitionCopy:
         self.lane: Watcher | None = None
         self.nearby = Nearby()
         self.far = False
+        self.suspect = False
         self._merged_most = FAR_BATCH_BYTES
         self.counters = counters or MirrorCounters()
         self._queue: deque[Append | Fill] = deque()
@@ -204,7 +206,7 @@ class PartitionCopy:
         """Takes what waits into memory of its own: else a small part keeps a large answer, and others hardly less."""
         for step in self._queue:
             if isinstance(step, Append) and memoryview(step.batch.obj).nbytes > 2 * step.size:
-                step.batch = memoryview(bytearray(step.batch))
+                step.batch = memoryview(bytearray(step.whole()))
 
     def drop_queue(self) -> None:
         """Forgets what is fetched and not sent: it is fetched again from the log end."""
@@ -269,6 +271,7 @@ class PartitionCopy:
         self.counters.records += step.count
         self._last_timestamp = step.max_timestamp
         self.in_doubt = False
+        self.suspect = False
         self.sure_since = self.held_since
         self.backoff.reset()
         if self.write_denied:

@@ -20,6 +20,7 @@ from kmirror.wire import produce as wire_produce
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import (
+    CORRUPT_MESSAGE,
     REOPEN_AFTER_PRODUCE,
     BrokerError,
     ConnectionLost,
@@ -108,9 +109,12 @@ class DestinationProducer:
         sent: dict[tuple[str | bytes, int], PartitionCopy] = {}
         for copy in batch:
             step = copy.take()
+            pipe = step.give_pipe() if connection.takes_pipes else None
+            if pipe is None:
+                step.whole()
             sequence = copy.appender.send(step)
             wire.stamp(step.batch, self._producer_id(), copy.appender.epoch, sequence)
-            request.append(ProducePartition(copy.topic, copy.topic_id, copy.partition, step.batch))
+            request.append(ProducePartition(copy.topic, copy.topic_id, copy.partition, step.batch, pipe))
             sent[copy.topic_id if version >= wire_produce.BY_ID else copy.topic, copy.partition] = copy
             if copy.next_step():
                 self.ready(copy)
@@ -209,6 +213,7 @@ class DestinationProducer:
             self._on_drained(copy)
 
     def _refused(self, copy: PartitionCopy, sent: Sent, code: int, error: ClusterError) -> None:
+        copy.suspect = copy.suspect or code == CORRUPT_MESSAGE
         copy.counters.refusals[error_name(code) if code > 0 else type(error).__name__] += 1
         log.warning(
             "batch refused", topic=copy.topic, partition=copy.partition, offset=sent.step.base, error=error.message

@@ -23,12 +23,14 @@ from kmirror.engine.retention import bridge
 from kmirror.engine.source import SourceFetcher
 from kmirror.engine.steps import Fill
 from kmirror.engine.transaction_filler import TransactionFiller
+from kmirror.engine.window import FAR_S
 from kmirror.errors import ClusterError, KmirrorError
 from kmirror.log import events
 from kmirror.model.link import GapFill
 from kmirror.model.mirror import MirrorError
 from kmirror.model.rights import Need, grant_line
 from kmirror.model.settings import LinkSettings
+from kmirror.wire.pipes import PipePool
 
 log = events(__name__)
 
@@ -85,6 +87,7 @@ class Flow:
             on_end=self._on_end,
             on_superseded=above.doubt,
         )
+        self._pipes = PipePool()
         self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
 
@@ -108,9 +111,15 @@ class Flow:
             brokers=lambda: len(self._fetchers),
             destinations=lambda: len(self._producers),
             fetched_from=self._fetched_from,
+            pipes=self._pipes_for_batches,
         )
         self._fetchers[node] = fetcher
         self._engine.start(fetcher.run())
+
+    def _pipes_for_batches(self) -> PipePool | None:
+        """For a destination that is far larger batches are merged, so they have to be in memory."""
+        near = self._destination.round_trip_s < FAR_S
+        return self._pipes if near and self._destination.takes_pipes else None
 
     def _on_out_of_range(self, copy: PartitionCopy) -> None:
         self._engine.start(self._bridge(copy))

@@ -59,7 +59,8 @@ class Intake:
             self._tell.on_moved(copy)
             return None
         follows = leader != self._node
-        steps = list(translate(fetched.records, copy.position, fetched.aborted, (SMALL_BYTES, copy.merged_bytes)))
+        most_bytes = (SMALL_BYTES, copy.merged_bytes)
+        steps = list(translate(fetched.records, copy.position, fetched.aborted, most_bytes, fetched.piped))
         if follows and (fetched.error or fetched.diverging is not None or any(map(_needs_leader, steps))):
             # It may be behind, begin later, or be compacted further: how the log is the leader says.
             copy.nearby.leave()

@@ -27,8 +27,8 @@ class Lane:
     """`is_ours` says whether a partition is to be fetched from its broker; `on_moved` is told of one that isn't.
 
     `members` are the partitions that it looks after; `asked` those among them that are fetched, with their generation,
-    position, its leader epoch, and how many bytes. `full` wait for room, `avoiding` avoid a nearer replica. `busy`: a
-    request waits for its answer.
+    position, its leader epoch, and how many bytes. `full` wait for room, `avoiding` avoid a nearer replica, of
+    `suspect` a batch was found damaged. `busy`: a request waits for its answer.
     """
 
     def __init__(self, is_ours: Callable[[PartitionCopy], bool], on_moved: Callable[[PartitionCopy], None]) -> None:
@@ -38,6 +38,7 @@ class Lane:
         self.asked: dict[PartitionCopy, tuple[int, int, int, int]] = {}
         self.full: set[PartitionCopy] = set()
         self.avoiding: set[PartitionCopy] = set()
+        self.suspect: set[PartitionCopy] = set()
         self.busy = False
         self._is_ours = is_ours
         self._on_moved = on_moved
@@ -79,6 +80,7 @@ class Lane:
         self.members.pop(copy)
         self.full.discard(copy)
         self.avoiding.discard(copy)
+        self.suspect.discard(copy)
         self._changed.pop(copy, None)
         copy.lane = None
 
@@ -113,6 +115,7 @@ class Lane:
                     self._on_moved(copy)
                 continue
             (self.full.add if copy.is_full(room_bytes) else self.full.discard)(copy)
+            (self.suspect.add if copy.suspect else self.suspect.discard)(copy)
             if copy.nearby.is_avoided:
                 self.avoiding.add(copy)
                 self._changed[copy] = None

@@ -23,6 +23,8 @@ from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import BrokerError, error_name
 from kmirror.wire.fetch import FetchAnswer
+from kmirror.wire.fetch_reader import FetchReader
+from kmirror.wire.pipes import PipePool
 
 log = events(__name__)
 
@@ -37,7 +39,7 @@ class SourceFetcher:
     """Fetches from source broker `node` for all partitions that are given to it, up to the last stable offset.
 
     `brokers` says from how many is fetched, `destinations` to how many is written, `fetched_from` from which broker a
-    partition is to be.
+    partition is to be, `pipes` in which large batches may wait.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class SourceFetcher:
         brokers: Callable[[], int],
         destinations: Callable[[], int],
         fetched_from: Callable[[PartitionCopy], int | None],
+        pipes: Callable[[], PipePool | None],
     ) -> None:
         self._node = node
         self._cluster = cluster
@@ -65,6 +68,7 @@ class SourceFetcher:
         self._queued: set[PartitionCopy] = set()
         self._waiting = 0
         self._slow = SlowBrokers()
+        self._pipes = pipes
         self._lanes = [Lane(lambda copy: fetched_from(copy) == node, tell.on_moved) for _ in range(MOST_LANES)]
 
     def end(self, copy: PartitionCopy) -> None:
@@ -187,8 +191,12 @@ class SourceFetcher:
         timeout = min(_ANSWER_S, self._settings.request_timeout_s) + self._settings.fetch_wait_ms / 1000
         lane.busy = True
         try:
-            frame = await connection.send(wire_fetch.API_KEY, version, [body], flexible=True, timeout=timeout)
-            answer = wire_fetch.decode_fetch(frame, version)
+            pipes = None if lane.suspect else self._pipes()
+            reader = FetchReader(version, pipes) if pipes else None
+            frame = await connection.send(
+                wire_fetch.API_KEY, version, [body], flexible=True, timeout=timeout, reader=reader
+            )
+            answer = wire_fetch.decode_fetch(frame, version, reader.piped if reader else {})
         except BaseException:
             lane.session.lost()
             raise

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kmirror.wire.pipes import Pipe
+
 
 class Gap(StrEnum):
     """Why an offset holds no record that a reader of the source sees."""
@@ -29,7 +31,8 @@ class Append:
     """A dense batch to be sent: `count` records from offset `base` on. Timestamps in ms.
 
     Its bytes are those of the source, unless it was written anew, or merged of several `source_batches`. Before they
-    are merged, `batch` holds these as they came, one behind the other: a run.
+    are merged, `batch` holds these as they came, one behind the other: a run. The last bytes of a large one may be
+    missing: they are in `pipe` then.
     """
 
     base: int
@@ -38,6 +41,7 @@ class Append:
     base_timestamp: int
     max_timestamp: int
     source_batches: int = 1
+    pipe: Pipe | None = None
 
     @property
     def end(self) -> int:
@@ -47,6 +51,18 @@ class Append:
     def size(self) -> int:
         """Bytes that it holds in memory."""
         return len(self.batch)
+
+    def whole(self) -> memoryview:
+        """The batch, all of it in memory."""
+        if self.pipe is not None:
+            self.pipe.read_into(self.batch[-len(self.pipe) :])
+            self.pipe = None
+        return self.batch
+
+    def give_pipe(self) -> Pipe | None:
+        """Whoever takes it sends the batch: the step keeps its first bytes alone."""
+        pipe, self.pipe = self.pipe, None
+        return pipe
 
     def is_small(self, most_bytes: int) -> bool:
         """One batch of at most so many bytes, or a run: of small ones alone there are any."""

@@ -1,31 +1,40 @@
 """From fetched bytes to steps. Pure: no I/O, no state between calls; the law is that any split gives the same steps."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
 from kmirror.model.failures import Failure
 from kmirror.wire import batch as wire
 from kmirror.wire.batch import BatchHeader, RawBatch
+from kmirror.wire.pipes import Pipe
 from kmirror.wire.scan import scan
 
 
 def translate(
-    records: memoryview, position: int, aborted: Sequence[tuple[int, int]] = (), most_bytes: tuple[int, int] = (0, 0)
+    records: memoryview,
+    position: int,
+    aborted: Sequence[tuple[int, int]] = (),
+    most_bytes: tuple[int, int] = (0, 0),
+    piped: Mapping[int, Pipe] = MappingProxyType({}),
 ) -> Iterator[Step]:
     """The steps for a fetch at `position`, in order and without a gap between them.
 
     `records` are whole batches, the last perhaps cut off; `aborted` the (producer id, first offset) of the aborted
     transactions that overlap them, as a read_committed fetch tells. After a Stop nothing follows. Neighbouring batches
     that may be merged become one step, if each has at most the first of `most_bytes`, and all together the second.
+    `piped` tells where batches begin of which the last bytes are in a pipe: their checksums are left to the
+    destination's broker, which looks at each.
     """
     open_aborted = sorted(aborted, key=lambda transaction: transaction[1], reverse=True)
     aborting: set[int] = set()
     at = 0
+    places = sorted(piped)
     try:
         while True:
             committed = -1 if aborting else open_aborted[-1][1] if open_aborted else wire.NO_OFFSET
-            start, rest = 0, records[at:]
+            start, rest = 0, records[at : next((place for place in places if place >= at), None)]
             for end, batches, count, first, latest in scan(rest, position, committed, most_bytes):
                 yield Append(position, count, rest[start:end], first, latest, batches)
                 position += count
@@ -34,6 +43,11 @@ def translate(
             raw = wire.first_batch(records[at:])
             if raw is None:
                 return
+            if at in piped and (ready := _piped_step(raw.data, piped[at], position, committed)):
+                yield ready
+                position = ready.end
+                at += len(raw.data)
+                continue
             if at and raw.base_offset < position:  # not under the checksum, so looked at by itself
                 yield Stop(position, Failure.CORRUPT_BATCH, f"behind offset {position - 1} comes {raw.base_offset}")
                 return
@@ -45,6 +59,18 @@ def translate(
             at += len(raw.data)
     except (ValueError, struct.error) as e:
         yield Stop(position, Failure.CORRUPT_BATCH, f"the source's log can't be read at offset {position}: {e}")
+
+
+def _piped_step(batch: memoryview, pipe: Pipe, position: int, committed: int) -> Append | None:
+    """For a batch in a pipe, which is dense and has no flag but that of a transaction. None: it can't go on as it is,
+    and all of it is in memory now.
+    """
+    head = wire.header(batch)
+    step = Append(position, head.record_count, batch, head.base_timestamp, head.max_timestamp, pipe=pipe)
+    if head.base_offset == position and (not head.attributes & wire.TRANSACTIONAL or step.end <= committed):
+        return step
+    step.whole()
+    return None
 
 
 def _batch_steps(

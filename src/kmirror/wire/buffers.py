@@ -1,10 +1,12 @@
 """Memory for large frames, used again: making a buffer anew for each costs a page fault for every 4 KB that come.
 
-A buffer is free once no view into it is left. Python itself keeps count: a `bytearray` with views can't be resized.
+A buffer is free once no view into it is left. Python itself keeps count: an `mmap` with views can't be resized. And
+of an `mmap` only the pages that are written to take memory: where large batches stay in pipes, hardly any.
 """
 
+import mmap
 import weakref
-from typing import Final
+from typing import Final, Self
 
 _SMALL_BYTES: Final = 64 << 10  # below this nothing is gained
 _KEPT_BYTES: Final = 32 << 20  # a few responses of the usual size: one that comes, one that waits, one on its way
@@ -14,10 +16,11 @@ _STEP_BYTES: Final = (
 _MOST_WASTE: Final = 4
 
 
-class _Buffer(bytearray):
+class _Buffer(mmap.mmap):
     """One whose end can be seen."""
 
-    __slots__ = ("__weakref__",)
+    def __new__(cls, size: int) -> Self:
+        return super().__new__(cls, -1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class BufferPool:
@@ -65,9 +68,11 @@ class BufferPool:
             self._buffers.append(buffer)
 
 
-def _is_free(buffer: bytearray) -> bool:
+def _is_free(buffer: _Buffer) -> bool:
     try:
-        buffer.append(buffer.pop())  # the length stays, so nothing moves
+        buffer.resize(len(buffer))  # the length stays, so nothing moves
     except BufferError:
         return False
+    except (SystemError, ValueError):  # not every system can, but views were looked for first
+        return True
     return True

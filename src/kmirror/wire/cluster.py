@@ -64,6 +64,8 @@ class Cluster:
         self._asking: Connection | None = None
         self._buffers = BufferPool()
         self._measured_at = -_MEASURE_EVERY_S
+        self.takes_pipes = False
+        """Its connections are plain ones, as the last that was made."""
         self.round_trip_s = 0.0
         """How long the shortest of a few questions took when it was last measured."""
 
@@ -208,6 +210,7 @@ class Cluster:
             self.counters.failed += 1
             raise
         self.counters.opened += 1
+        self.takes_pipes = made.takes_pipes
         return made
 
     def close(self) -> None:

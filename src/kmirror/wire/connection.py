@@ -17,6 +17,8 @@ from kmirror.errors import ClusterError
 from kmirror.wire.answers import reading
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, WrongProtocol
+from kmirror.wire.fetch_reader import FetchReader
+from kmirror.wire.transport import Part, Receiver, SocketTransport
 
 CLIENT_ID: Final = b"kmirror"
 MAX_FRAME_BYTES: Final = 256 << 20  # a fetch is bounded by its own limits plus one batch; this is a bound for nonsense
@@ -32,13 +34,21 @@ _RENEW_AT: Final = (0.85, 0.95)
 
 class _Request(NamedTuple):
     header: tuple[int, int]
-    parts: Sequence[bytes | bytearray | memoryview]
+    parts: Sequence[Part]
     flexible: bool
     future: "asyncio.Future[memoryview]"
     deadline: float
+    reader: FetchReader | None
 
 
-class Connection(asyncio.BufferedProtocol):
+class _Waiting(NamedTuple):
+    correlation: int
+    future: "asyncio.Future[memoryview]"
+    deadline: float
+    reader: FetchReader | None
+
+
+class Connection(Receiver):
     """Made by `dial.connect`. Every request has a deadline: a broker that misses one loses the whole connection."""
 
     def __init__(self, name: str, buffers: BufferPool) -> None:
@@ -47,10 +57,11 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._correlation = 0
-        self._waiting: deque[tuple[int, asyncio.Future[memoryview], float]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._buffers = buffers
         self._inbox = memoryview(bytearray(_INBOX_BYTES))
         self._body: memoryview | None = None
+        self._reader: FetchReader | None = None  # of the body
         self._received = 0  # bytes of the body, or in the inbox while there is none
         self._paused = False  # by the transport
         self._writable = asyncio.Event()
@@ -88,12 +99,24 @@ class Connection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return (self._inbox if self._body is None else self._body)[self._received :]
 
+    @property
+    def awaited_bytes(self) -> int:
+        return 0 if self._body is None else len(self._body) - self._received
+
+    def receive(self, sock: socket.socket) -> int:
+        if self._reader is None:
+            return super().receive(sock)
+        count = self._reader.receive(sock)
+        if count:
+            self.buffer_updated(count)
+        return count
+
     def buffer_updated(self, nbytes: int) -> None:
         self._received += nbytes
         if self._body is None:
             self._read_inbox()
         elif self._received == len(self._body):
-            frame, self._body, self._received = self._body, None, 0
+            frame, self._body, self._received, self._reader = self._body, None, 0, None
             self._answered(frame)
 
     def _read_inbox(self) -> None:
@@ -111,6 +134,9 @@ class Connection(asyncio.BufferedProtocol):
             if size > len(have):
                 self._body, self._received = self._buffers.take(size), len(have)
                 self._body[: len(have)] = have
+                self._reader = self._waiting[0].reader if self._waiting and self.takes_pipes else None
+                if self._reader:
+                    self._reader.begin(self._body, self._received)
                 return
             self._answered(memoryview(bytearray(have[:size])))
             have = have[size:]
@@ -121,9 +147,9 @@ class Connection(asyncio.BufferedProtocol):
         if not self._waiting:
             self._fail(ProtocolError(f"{self.name} answered what was not asked"))
             return
-        correlation, future, _ = self._waiting.popleft()
+        correlation, future, _, _ = self._waiting.popleft()
         if _LENGTH.unpack_from(frame)[0] != correlation:
-            self._waiting.appendleft((correlation, future, 0.0))
+            self._waiting.appendleft(_Waiting(correlation, future, 0.0, None))
             self._fail(ProtocolError(f"{self.name} answered out of order"))
         elif not future.done():
             future.set_result(frame)
@@ -142,6 +168,11 @@ class Connection(asyncio.BufferedProtocol):
     def is_awaited(self) -> bool:
         """An answer is due on it."""
         return bool(self._waiting)
+
+    @property
+    def takes_pipes(self) -> bool:
+        """Parts of a request may be pipes, and a reader may lead answers into some: not where all is encrypted."""
+        return isinstance(self._transport, SocketTransport)
 
     def close(self) -> None:
         """Ends the connection with a reset, so that the kernel sends nothing late; what waits gets ConnectionLost."""
@@ -168,7 +199,7 @@ class Connection(asyncio.BufferedProtocol):
             self._watch = None
         if self._renewal:
             self._renewal.cancel()
-        waiting = [future for _, future, _ in self._waiting] + [request.future for request in self._held or ()]
+        waiting = [waiting.future for waiting in self._waiting] + [request.future for request in self._held or ()]
         self._waiting.clear()
         if self._held:
             self._held.clear()
@@ -194,21 +225,23 @@ class Connection(asyncio.BufferedProtocol):
         self,
         api_key: int,
         version: int,
-        parts: Sequence[bytes | bytearray | memoryview],
+        parts: Sequence[Part],
         *,
         flexible: bool,
         timeout: float,
         pass_gate: bool = False,
+        reader: FetchReader | None = None,
     ) -> "asyncio.Future[memoryview]":
         """Writes one request; the future gives the answer's frame, which begins with the correlation id.
 
         Raises ConnectionLost at once, or the future does. `timeout` in seconds, counted from now. While the connection
-        is authenticated anew (`writes_now` is False) it is written after that, unless it is to `pass_gate`.
+        is authenticated anew (`writes_now` is False) it is written after that, unless it is to `pass_gate`. The answer
+        is received by `reader`, if it is large and the connection a plain one.
         """
         if self._transport is None:
             raise ConnectionLost(f"not connected to {self.name}")
         future: asyncio.Future[memoryview] = self._loop.create_future()
-        request = _Request((api_key, version), parts, flexible, future, self._loop.time() + timeout)
+        request = _Request((api_key, version), parts, flexible, future, self._loop.time() + timeout, reader)
         if self._held is not None and not pass_gate:
             self._held.append(request)
         else:
@@ -218,12 +251,13 @@ class Connection(asyncio.BufferedProtocol):
     def _write(self, request: _Request) -> None:
         assert self._transport is not None
         self._correlation = (self._correlation + 1) & 0x7FFFFFFF
-        self._waiting.append((self._correlation, request.future, request.deadline))
+        self._waiting.append(_Waiting(self._correlation, request.future, request.deadline, request.reader))
         header = _HEADER.pack(*request.header, self._correlation, len(CLIENT_ID)) + CLIENT_ID
         if request.flexible:
             header += b"\0"  # no tagged fields
         size = len(header) + sum(map(len, request.parts))
-        self._transport.writelines([_LENGTH.pack(size) + header, *request.parts])
+        frame: list[Part] = [_LENGTH.pack(size) + header, *request.parts]
+        self._transport.writelines(cast("Any", frame))
         if self._watch is None:
             self._watch = self._loop.call_later(_LOOK_S, self._check_deadlines)
 
@@ -235,7 +269,7 @@ class Connection(asyncio.BufferedProtocol):
         if ms <= 0:
             return
         self._quiet_until = max(self._quiet_until, self._loop.time() + ms / 1000)
-        self._waiting = deque((number, future, due + ms / 1000) for number, future, due in self._waiting)
+        self._waiting = deque(w._replace(deadline=w.deadline + ms / 1000) for w in self._waiting)
 
     async def unthrottled(self) -> None:
         """Waits until the broker reads again: what was sent earlier would come to it late."""

@@ -4,11 +4,13 @@ What a session is (KIP-227) is in `fetch_session`; here it is two numbers and a 
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from kmirror.wire.errors import ProtocolError
+from kmirror.wire.pipes import Pipe
 from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
 
 API_KEY: Final = 1
@@ -23,6 +25,7 @@ _REQUEST: Final = struct.Struct(">iiiibii")  # replica, max wait, min bytes, max
 _PARTITION: Final = struct.Struct(">iiqiqi")  # index, leader epoch, offset, last fetched epoch, log start, max bytes
 _ANSWER: Final = struct.Struct(">ihqqq")  # index, error, high watermark, last stable offset, log start
 _ABORTED: Final = struct.Struct(">qq")
+_NOTHING_PIPED: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Fetched:
     `diverging` is set, with no records, when the log was cut: the offset at which the last known epoch ended.
     `preferred` is the broker that has a nearer replica, -1 for none; then there are no records.
     `aborted` holds (producer id, first offset) of aborted transactions, at isolation level read_committed.
+    `piped` tells where in `records` batches begin of which the last bytes wait in a pipe.
     """
 
     topic: str | bytes
@@ -61,6 +65,7 @@ class Fetched:
     records: memoryview
     diverging: int | None = None
     preferred: int = -1
+    piped: Mapping[int, Pipe] = field(default_factory=dict)
 
 
 class FetchAnswer(NamedTuple):
@@ -114,33 +119,71 @@ def _by_topic(
         yield topic + encode_unsigned(len(items) + 1), items
 
 
-def decode_fetch(frame: memoryview, version: int) -> FetchAnswer:
-    """What an answer's frame holds; raises ProtocolError."""
+def decode_fetch(
+    frame: memoryview, version: int, piped: Mapping[int, Mapping[int, Pipe]] = _NOTHING_PIPED
+) -> FetchAnswer:
+    """What an answer's frame holds; raises ProtocolError. `piped`: as a FetchReader has led it into pipes."""
     try:
-        position = skip_tags(frame, 4)
-        throttle, error, session_id = struct.unpack_from(">ihi", frame, position)
-        return FetchAnswer(throttle, error, list(_partitions(frame, position + 10, version)), session_id)
+        throttle, error, session_id, topics, position = read_head(frame)
+        return FetchAnswer(throttle, error, list(_partitions(frame, topics, position, version, piped)), session_id)
     except (struct.error, IndexError, ValueError) as e:
         raise ProtocolError(f"unreadable fetch response: {e}") from e
 
 
-def _partitions(frame: memoryview, position: int, version: int) -> Iterable[Fetched]:
-    topics, position = read_unsigned(frame, position)
-    for _ in range(topics - 1):
-        topic: str | bytes
-        if version >= BY_ID:
-            topic, position = bytes(frame[position : position + 16]), position + 16
-        else:
-            size, position = read_unsigned(frame, position)
-            topic, position = bytes(frame[position : position + size - 1]).decode(), position + size - 1
-        count, position = read_unsigned(frame, position)
-        for _ in range(count - 1):
-            fetched, position = _partition(frame, position, topic)
-            yield fetched
+def _partitions(
+    frame: memoryview, topics: int, position: int, version: int, piped: Mapping[int, Mapping[int, Pipe]]
+) -> Iterable[Fetched]:
+    for _ in range(topics):
+        topic, count, position = read_topic(frame, position, version)
+        for _ in range(count):
+            index, error, high_watermark, stable, log_start, aborted, preferred, start, end = read_partition(
+                frame, position
+            )
+            if end > len(frame):
+                raise ValueError("the records are longer than the frame")
+            diverging, position = _diverging(frame, end)
+            yield Fetched(
+                topic,
+                index,
+                error,
+                high_watermark,
+                stable,
+                log_start,
+                aborted,
+                frame[start:end],
+                diverging,
+                preferred,
+                piped.get(start, _NOTHING_PIPED),
+            )
         position = skip_tags(frame, position)
 
 
-def _partition(view: memoryview, position: int, topic: str | bytes) -> tuple[Fetched, int]:
+def read_head(view: memoryview) -> tuple[int, int, int, int, int]:
+    """(throttle time in ms, error, session id, number of topics, where the first begins)."""
+    position = skip_tags(view, 4)
+    throttle, error, session_id = struct.unpack_from(">ihi", view, position)
+    topics, position = read_unsigned(view, position + 10)
+    return throttle, error, session_id, topics - 1, position
+
+
+def read_topic(view: memoryview, position: int, version: int) -> tuple[str | bytes, int, int]:
+    """(name or id, number of partitions, where the first begins)."""
+    topic: str | bytes
+    if version >= BY_ID:
+        topic, position = bytes(view[position : position + 16]), position + 16
+    else:
+        size, position = read_unsigned(view, position)
+        topic, position = bytes(view[position : position + size - 1]).decode(), position + size - 1
+    count, position = read_unsigned(view, position)
+    return topic, count - 1, position
+
+
+def read_partition(
+    view: memoryview, position: int
+) -> tuple[int, int, int, int, int, tuple[tuple[int, int], ...], int, int, int]:
+    """(index, error, high watermark, last stable offset, log start, aborted transactions, preferred replica, and where
+    the records begin and end).
+    """
     index, error, high_watermark, stable, log_start = _ANSWER.unpack_from(view, position)
     count, position = read_unsigned(view, position + _ANSWER.size)
     aborted = []
@@ -150,14 +193,7 @@ def _partition(view: memoryview, position: int, topic: str | bytes) -> tuple[Fet
     preferred = struct.unpack_from(">i", view, position)[0]
     size, position = read_unsigned(view, position + 4)
     end = position + max(0, size - 1)
-    if end > len(view):
-        raise ValueError("the records are longer than the frame")
-    records = view[position:end]
-    diverging, position = _diverging(view, end)
-    fetched = Fetched(
-        topic, index, error, high_watermark, stable, log_start, tuple(aborted), records, diverging, preferred
-    )
-    return fetched, position
+    return index, error, high_watermark, stable, log_start, tuple(aborted), preferred, position, end
 
 
 def _diverging(view: memoryview, position: int) -> tuple[int | None, int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kmirror.wire.errors import ProtocolError
+from kmirror.wire.pipes import Pipe
 from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
 
 API_KEY: Final = 0
@@ -19,12 +20,13 @@ ACKS_ALL: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class ProducePartition:
-    """One batch for one partition: a request holds at most one for each."""
+    """One batch for one partition, perhaps with its last bytes in `pipe`: a request holds at most one for each."""
 
     topic: str
     topic_id: bytes
     partition: int
     batch: memoryview
+    pipe: Pipe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,21 @@ class Produced:
 
 def encode_produce(
     version: int, partitions: Sequence[ProducePartition], *, timeout_ms: int
-) -> list[bytes | memoryview]:
+) -> list[bytes | memoryview | Pipe]:
     """The body as parts that are written one after the other: the batches are not copied."""
     topics: dict[str, list[ProducePartition]] = {}
     for p in partitions:
         topics.setdefault(p.topic, []).append(p)
-    out: list[bytes | memoryview] = [_HEAD.pack(0, ACKS_ALL, timeout_ms), encode_unsigned(len(topics) + 1)]
+    out: list[bytes | memoryview | Pipe] = [_HEAD.pack(0, ACKS_ALL, timeout_ms), encode_unsigned(len(topics) + 1)]
     for name, items in topics.items():
         out.append(items[0].topic_id if version >= BY_ID else encode_unsigned(len(name) + 1) + name.encode())
         out.append(encode_unsigned(len(items) + 1))
         for p in items:
             out.append(struct.pack(">i", p.partition) + encode_unsigned(len(p.batch) + 1))
-            out.append(p.batch)
+            if p.pipe is None:
+                out.append(p.batch)
+            else:
+                out += (p.batch[: -len(p.pipe)], p.pipe)
             out.append(b"\0")
         out.append(b"\0")
     out.append(b"\0")

@@ -12,26 +12,46 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
+from kmirror.wire.pipes import Pipe
+
 _PARTS_AT_ONCE: Final = 64  # far below IOV_MAX, and more than the kernel takes at once of large ones
 _BYTES_AT_ONCE: Final = 256 << 10  # of a large frame: fits into a core's cache until it is looked at
 _LARGE_BYTES: Final = 64 << 10
+
+Part = bytes | bytearray | memoryview | Pipe
+
+
+class Receiver(asyncio.BufferedProtocol):
+    """A protocol that may read the socket itself.
+
+    `awaited_bytes` are sure to come, and nobody wants to know of a part of them: the kernel wakes us when much of a
+    large number is there.
+    """
+
+    @property
+    def awaited_bytes(self) -> int:
+        return 0
+
+    def receive(self, sock: socket.socket) -> int:
+        """Takes what has come; returns how many bytes, 0 at the end. Raises OSError, BlockingIOError among it."""
+        count = sock.recv_into(self.get_buffer(-1))
+        if count:
+            self.buffer_updated(count)
+        return count
 
 
 class SocketTransport(asyncio.Transport):
     """Owns a connected, non-blocking socket, and drives `protocol` as asyncio's transports do.
 
-    What is given to `write` and `writelines` must not change until it is sent. A buffer of the protocol that is larger
-    than 64 KB must be no larger than what is sure to come: the kernel wakes us when much of it is there.
+    What is given to `write` and `writelines` must not change until it is sent; parts may be pipes.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BufferedProtocol
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: Receiver) -> None:
         super().__init__({"socket": sock})
         self._loop = loop
         self._sock = sock
         self._protocol = protocol
-        self._parts: deque[memoryview] = deque()
+        self._parts: deque[memoryview | Pipe] = deque()
         self._waiting_bytes = 0
         self._most_bytes = 1 << 16
         self._paused = False
@@ -49,16 +69,16 @@ class SocketTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self._waiting_bytes
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: Part) -> None:
         self.writelines([data])
 
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+    def writelines(self, list_of_data: Iterable[Part]) -> None:
         if self._closing:
             return
         idle = not self._parts
         for data in list_of_data:
             if len(data):
-                part = memoryview(data)
+                part = data if isinstance(data, Pipe) else memoryview(data)
                 self._parts.append(part)
                 self._waiting_bytes += len(part)
         if idle:
@@ -72,21 +92,39 @@ class SocketTransport(asyncio.Transport):
     def _send(self) -> None:
         """As much as the kernel takes."""
         while self._parts:
+            first = self._parts[0]
             try:
-                sent = self._sock.sendmsg(list(islice(self._parts, _PARTS_AT_ONCE)))
+                sent = self._send_pipe(first) if isinstance(first, Pipe) else self._send_memory()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as e:
                 self._lose(e)
                 return
             self._waiting_bytes -= sent
-            while sent:
-                part = self._parts[0]
-                if sent < len(part):
-                    self._parts[0] = part[sent:]
-                    break
-                sent -= len(part)
-                self._parts.popleft()
+
+    def _send_pipe(self, pipe: Pipe) -> int:
+        sent = pipe.empty(self._sock.fileno(), more=len(self._parts) > 1)
+        if not len(pipe):
+            self._parts.popleft()
+        return sent
+
+    def _send_memory(self) -> int:
+        """The first parts, up to one that is in a pipe: the kernel holds them back until that follows."""
+        parts: list[memoryview] = []
+        more = False
+        for part in islice(self._parts, _PARTS_AT_ONCE):
+            if isinstance(part, Pipe):
+                more = True
+                break
+            parts.append(part)
+        left = sent = self._sock.sendmsg(parts, (), socket.MSG_MORE) if more else self._sock.sendmsg(parts)
+        for part in parts:
+            if left < len(part):
+                self._parts[0] = part[left:]
+                break
+            left -= len(part)
+            self._parts.popleft()
+        return sent
 
     def _on_writable(self) -> None:
         self._send()
@@ -100,8 +138,7 @@ class SocketTransport(asyncio.Transport):
 
     def _on_readable(self) -> None:
         try:
-            buffer = memoryview(self._protocol.get_buffer(-1))
-            received = self._sock.recv_into(buffer)
+            received = self._protocol.receive(self._sock)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as e:
@@ -110,9 +147,9 @@ class SocketTransport(asyncio.Transport):
         if not received:
             self._lose(None)
             return
-        awaited = len(buffer) - received
-        self._wake_at(min(awaited, _BYTES_AT_ONCE) if awaited >= _LARGE_BYTES else 1)
-        self._protocol.buffer_updated(received)
+        if not self._closing:
+            awaited = self._protocol.awaited_bytes
+            self._wake_at(min(awaited, _BYTES_AT_ONCE) if awaited >= _LARGE_BYTES else 1)
 
     def _wake_at(self, size: int) -> None:
         """A large frame comes in few large parts: each wakes the process, and costs a turn of the event loop."""

@@ -1,0 +1,158 @@
+"""Receives the answer to a fetch: large batches that can go on as they are stay in pipes, all else comes to memory.
+
+So it has to know where batches begin before the whole answer is there. What it can't read comes to memory as well:
+whoever decodes the answer finds what is wrong with it.
+"""
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Generator
+from typing import Final, TypeVar
+
+from kmirror.wire import fetch
+from kmirror.wire.batch import COMPRESSION, HEADER, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
+from kmirror.wire.pipes import LEAST_BYTES, MOST_BYTES, Pipe, PipePool
+from kmirror.wire.varint import skip_tags
+
+_AHEAD_BYTES: Final = 256  # what stands between the records of two partitions is seldom longer
+_AT_ONCE_BYTES: Final = 1 << 20  # then others have their turn
+
+_T = TypeVar("_T")
+_Steps = Generator[None, None, None]
+
+
+class FetchReader:
+    """For one answer, with pipes of `pool`.
+
+    The frame is as long as it came, but of a batch in a pipe the last bytes are missing in it. `piped` holds the pipes:
+    by where the records of a partition begin in the frame, and by where a batch begins in these. `received` counts the
+    bytes of the frame that have come, wherever they are.
+    """
+
+    def __init__(self, version: int, pool: PipePool) -> None:
+        self.received = 0
+        self.piped: dict[int, dict[int, Pipe]] = {}
+        self._version = version
+        self._pool = pool
+        self._frame = memoryview(b"")
+        self._sock: socket.socket
+        self._pause_at = 0
+        self._ended = False
+        self._steps: _Steps = self._read()
+
+    def begin(self, frame: memoryview, received: int) -> None:
+        """So much of the frame is there already."""
+        self._frame = frame
+        self.received = received
+
+    def receive(self, sock: socket.socket) -> int:
+        """Takes of the frame what has come, but not all of a long one at once; returns how many bytes.
+
+        0: the other side has hung up. Raises BlockingIOError where nothing has come, and OSError.
+        """
+        before = self.received
+        self._sock, self._pause_at = sock, before + _AT_ONCE_BYTES
+        next(self._steps, None)
+        if self.received == before and not self._ended:
+            raise BlockingIOError
+        return self.received - before
+
+    def _read(self) -> _Steps:
+        """Runs until nothing more has come."""
+        with contextlib.suppress(struct.error, IndexError, ValueError):  # whoever decodes the frame tells
+            yield from self._read_topics()
+        yield from self._to_memory(len(self._frame))
+
+    def _read_topics(self) -> _Steps:
+        topics, position = yield from self._parsed(_topics, 0)
+        for _ in range(topics):
+            count, position = yield from self._parsed(self._partitions, position)
+            for _ in range(count):
+                start, end = yield from self._parsed(_records, position)
+                if end > len(self._frame):
+                    return
+                yield from self._read_records(start, end)
+                position = yield from self._parsed(skip_tags, end)
+            position = yield from self._parsed(skip_tags, position)
+
+    def _read_records(self, start: int, end: int) -> _Steps:
+        at = start
+        while at + HEADER_BYTES <= end:
+            yield from self._to_memory(at + HEADER_BYTES)
+            behind = at + _size_to_pipe(self._frame, at)
+            pipe = self._pool.take() if self.received < behind <= end else None
+            if pipe is None:
+                break
+            pipes = self.piped.setdefault(start, {})
+            pipes[at - start] = pipe
+            yield from self._to_pipe(pipe, behind)
+            if not len(pipe):
+                del pipes[at - start]
+            at = behind
+            del pipe  # it goes back to the pool as soon as its batch is sent
+        yield from self._to_memory(end)
+
+    def _to_memory(self, until: int) -> _Steps:
+        while self.received < until:
+            try:
+                count = self._sock.recv_into(self._frame[self.received : until])
+            except (BlockingIOError, InterruptedError):
+                yield
+                continue
+            yield from self._took(count)
+
+    def _to_pipe(self, pipe: Pipe, until: int) -> _Steps:
+        while self.received < until:
+            try:
+                count = pipe.fill(self._sock.fileno(), until - self.received)
+            except (BlockingIOError, InterruptedError):
+                if self._has_more():
+                    pipe.read_into(self._frame[self.received - len(pipe) : self.received])
+                    yield from self._to_memory(until)
+                    return
+                yield
+                continue
+            yield from self._took(count)
+
+    def _took(self, count: int) -> _Steps:
+        self.received += count
+        self._ended = not count
+        if not count or self.received >= self._pause_at:
+            yield
+
+    def _has_more(self) -> bool:
+        """Then it is the pipe that is full."""
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK))
+        except (BlockingIOError, InterruptedError):
+            return False
+
+    def _parsed(self, parse: Callable[[memoryview, int], _T], position: int) -> Generator[None, None, _T]:
+        """What `parse` finds at `position`, once enough has come for it."""
+        while True:
+            try:
+                return parse(self._frame[: self.received], position)
+            except (struct.error, IndexError):
+                if self.received >= len(self._frame):
+                    raise
+                yield from self._to_memory(min(self.received + _AHEAD_BYTES, len(self._frame)))
+
+    def _partitions(self, view: memoryview, position: int) -> tuple[int, int]:
+        return fetch.read_topic(view, position, self._version)[1:]
+
+
+def _topics(view: memoryview, _: int) -> tuple[int, int]:
+    return fetch.read_head(view)[3:]
+
+
+def _records(view: memoryview, position: int) -> tuple[int, int]:
+    return fetch.read_partition(view, position)[-2:]
+
+
+def _size_to_pipe(frame: memoryview, at: int) -> int:
+    """The size of a large batch that can go on as it is; else 0."""
+    _, length, _, magic, _, flags, last, _, _, _, _, _, count = HEADER.unpack_from(frame, at)
+    size = int(length) + LOG_OVERHEAD
+    plain = magic == 2 and 0 < count == last + 1 and not flags & ~(COMPRESSION | TRANSACTIONAL)
+    return size if plain and LEAST_BYTES <= size <= MOST_BYTES else 0
