@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kmirror.wire.pipes import Pipe, PipePool
 from kmirror.wire.transport import Receiver, SocketTransport, open_socket
 
 
@@ -54,12 +55,12 @@ class Narrow:
     def __getattr__(self, name: str) -> object:
         return getattr(self._sock, name)
 
-    def sendmsg(self, parts: list[memoryview]) -> int:
+    def sendmsg(self, parts: list[memoryview], _: tuple[()] = (), flags: int = 0) -> int:
         self.calls += 1
         most = self._most[self.calls % len(self._most)]
         if not most:
             raise BlockingIOError
-        return self._sock.send(b"".join(parts)[:most])
+        return self._sock.send(b"".join(parts)[:most], flags)
 
 
 def with_pair(act: Callable[[SocketTransport, Peer, socket.socket], Awaitable[None]], most: list[int]) -> None:
@@ -89,15 +90,31 @@ async def read(sock: socket.socket, size: int) -> bytes:
     return data
 
 
+def piped(pool: PipePool, data: bytes) -> Pipe | bytes:
+    """Itself, where there are no more pipes."""
+    pipe = pool.take()
+    if pipe is None or not data:
+        return data
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.send(data)
+        assert pipe.fill(theirs.fileno(), len(data)) == len(data)
+    return pipe
+
+
 @given(
-    st.lists(st.lists(st.binary(max_size=50), max_size=100), max_size=6),
+    st.lists(st.lists(st.tuples(st.binary(max_size=50), st.booleans()), max_size=100), max_size=6),
     st.lists(st.integers(0, 120), min_size=1, max_size=5).filter(any),
 )
-def test_every_part_arrives_in_order_whatever_the_kernel_takes(requests: list[list[bytes]], most: list[int]) -> None:
+def test_every_part_arrives_in_order_whatever_the_kernel_takes(
+    requests: list[list[tuple[bytes, bool]]], most: list[int]
+) -> None:
+    pool = PipePool()
+
     async def act(transport: SocketTransport, _: Peer, theirs: socket.socket) -> None:
-        expected = b"".join(b"".join(parts) for parts in requests)
+        expected = b"".join(b"".join(data for data, _ in parts) for parts in requests)
         for parts in requests:
-            transport.writelines(parts)
+            transport.writelines([piped(pool, data) if in_pipe else data for data, in_pipe in parts])
         assert await read(theirs, len(expected)) == expected
         assert transport.get_write_buffer_size() == 0
 
@@ -111,6 +128,18 @@ def test_the_parts_of_a_request_are_one_system_call() -> None:
         assert transport.get_extra_info("socket").calls == 1
 
     with_pair(act, [1 << 20])
+
+
+def test_a_pipe_is_emptied_as_the_other_side_reads() -> None:
+    async def act(transport: SocketTransport, _: Peer, theirs: socket.socket) -> None:
+        parts = [bytes([n]) * 60_000 for n in range(60)]
+        transport.writelines([piped(pool, part) for part in parts])
+        assert transport.get_write_buffer_size() > 0
+        assert await read(theirs, 60 * 60_000) == b"".join(parts)
+        assert transport.get_write_buffer_size() == 0
+
+    pool = PipePool()
+    with_pair(act, [])
 
 
 def test_the_protocol_is_paused_while_too_much_waits() -> None:

@@ -80,8 +80,12 @@ class FetchReader:
         at = start
         while at + HEADER_BYTES <= end:
             yield from self._to_memory(at + HEADER_BYTES)
-            behind = at + _size_to_pipe(self._frame, at)
-            pipe = self._pool.take() if self.received < behind <= end else None
+            size = _size_to_pipe(self._frame, at)
+            behind = at + size
+            if size and behind <= self.received:
+                at = behind
+                continue
+            pipe = self._pool.take() if size and behind <= end else None
             if pipe is None:
                 break
             pipes = self.piped.setdefault(start, {})

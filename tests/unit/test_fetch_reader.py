@@ -1,0 +1,253 @@
+"""An answer that is led into pipes holds what it would hold in memory, however it comes, and leaves nothing open."""
+
+import gc
+import os
+import socket
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.protocol.consumer import FetchResponse
+
+from kmirror.engine.steps import Append, Fill, Reencode, Step
+from kmirror.engine.translate import translate
+from kmirror.wire import fetch_reader
+from kmirror.wire.errors import ProtocolError
+from kmirror.wire.fetch import Fetched, decode_fetch
+from kmirror.wire.fetch_reader import FetchReader
+from kmirror.wire.pipes import MOST_BYTES, Pipe, PipePool
+from support.batches import Rec, batch
+from support.source_log import SourceLog, source_logs
+
+Topic = FetchResponse.FetchableTopicResponse
+Partition = Topic.PartitionData
+VERSIONS = st.sampled_from([12, 13])
+PIECES = st.lists(st.integers(1, 3_000), min_size=1, max_size=5)
+
+
+def open_files() -> int:
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture(autouse=True)
+def small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch_reader, "LEAST_BYTES", 62)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    before = open_files()
+    yield
+    assert open_files() == before
+
+
+class Pool(PipePool):
+    """Of so many pipes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.given = 0
+
+    def take(self) -> Pipe | None:
+        if self.given == self.most:
+            return None
+        self.given += 1
+        return super().take()
+
+
+def frame_of(logs: Sequence[tuple[bytes, Sequence[tuple[int, int]]]], version: int) -> bytes:
+    """An answer with a topic of so many partitions, and one without any between two of it."""
+    made = [
+        Partition(
+            partition_index=number,
+            error_code=0,
+            high_watermark=1000,
+            last_stable_offset=1000,
+            log_start_offset=0,
+            aborted_transactions=[Partition.AbortedTransaction(producer_id=p, first_offset=o) for p, o in aborted],
+            preferred_read_replica=-1,
+            records=data,
+        )
+        for number, (data, aborted) in enumerate(logs)
+    ]
+    parts = [made[:1], [], made[1:]]
+    topics = [Topic(topic=f"t{n}", topic_id=uuid.UUID(int=n + 1), partitions=part) for n, part in enumerate(parts)]
+    answer = FetchResponse(throttle_time_ms=0, error_code=0, session_id=0, responses=topics)
+    return b"\0\0\0\5\0" + bytes(answer.encode(version=version))
+
+
+def receive(reader: FetchReader, frame: bytes, pieces: Sequence[int], *, there: int = 10) -> memoryview:
+    """Has a reader receive a frame that comes in pieces of these sizes, the last of them again and again."""
+    memory = memoryview(bytearray(len(frame)))
+    memory[:there] = frame[:there]
+    reader.begin(memory, there)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        sent, sizes = there, list(pieces)
+        while sent < len(frame):
+            size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
+            sent += theirs.send(frame[sent : sent + size])
+            while reader.received < sent:
+                assert reader.receive(ours) > 0
+            with pytest.raises(BlockingIOError):
+                reader.receive(ours)
+    return memory
+
+
+def read(frame: bytes, version: int, pieces: Sequence[int], pool: PipePool, there: int = 10) -> list[Fetched]:
+    reader = FetchReader(version, pool)
+    memory = receive(reader, frame, pieces, there=min(there, len(frame)))
+    return decode_fetch(memory, version, reader.piped).partitions
+
+
+def steps_of(fetched: Fetched, position: int = 0) -> list[Step]:
+    return list(translate(fetched.records, position, fetched.aborted, (0, 0), fetched.piped))
+
+
+def plain(steps: Sequence[Step]) -> list[tuple[object, ...]]:
+    """As values that compare by content."""
+    out: list[tuple[object, ...]] = []
+    for step in steps:
+        match step:
+            case Append():
+                data = bytes(step.whole())
+                out.append((step.base, step.count, data, step.base_timestamp, step.max_timestamp, step.source_batches))
+            case Reencode():
+                out.append((step.base, step.count, bytes(step.batch), step.form))
+            case Fill():
+                out.append((step.base, step.count, step.gap))
+            case _:
+                out.append((step.base, step.code))
+    return out
+
+
+@given(
+    VERSIONS,
+    st.lists(source_logs(), min_size=1, max_size=3),
+    PIECES,
+    st.tuples(st.integers(0, 20), st.integers(5, 300)),
+    st.data(),
+)
+def test_the_steps_are_the_same(
+    version: int, logs: list[SourceLog], pieces: list[int], pool: tuple[int, int], data: st.DataObject
+) -> None:
+    most, there = pool
+    position = data.draw(st.integers(0, min(log.end for log in logs)))
+    fetched = [log.fetch(position, data.draw(st.none() | st.integers(1, 900))) for log in logs]
+    frame = frame_of([(bytes(records), aborted) for records, aborted in fetched], version)
+    expected = decode_fetch(memoryview(bytearray(frame)), version).partitions
+    found = read(frame, version, pieces, Pool(most), there)
+    assert len(found) == len(expected) == len(logs)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.topic, ours.partition, ours.aborted) == (theirs.topic, theirs.partition, theirs.aborted)
+        assert plain(steps_of(ours, position)) == plain(steps_of(theirs, position))
+
+
+@given(source_logs(), PIECES)
+def test_what_can_go_as_it_is_stays_in_pipes(log: SourceLog, pieces: list[int]) -> None:
+    """Nothing but what came with the bytes before it, and what can't go as it is."""
+    frame = frame_of([(log.data, [(pid, first) for pid, first, _ in log.aborted])], 13)
+    (found,) = read(frame, 13, pieces, PipePool())
+    steps = steps_of(found)
+    piped = [step for step in steps if isinstance(step, Append) and step.pipe is not None]
+    before = next((entry.base for entry in log.entries if not entry.plain), log.end)
+    large = [
+        e for e in log.entries if e.last < before and log.data.index(e.data) + len(e.data) > 600
+    ]  # others come ahead
+    assert len(piped) >= len(large)
+    for step in piped:
+        assert step.pipe is not None
+        assert 0 < len(step.pipe) <= step.size - 61
+
+
+@given(source_logs(), VERSIONS, st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=4), PIECES)
+def test_a_damaged_answer_comes_whole_to_whoever_decodes_it(
+    log: SourceLog, version: int, damage: list[tuple[int, int]], pieces: list[int]
+) -> None:
+    """Neither is more read than has come, nor anything else decoded than without pipes."""
+    frame = bytearray(frame_of([(log.data, [])] * 2, version))
+    for at, value in damage:
+        frame[at % len(frame)] = value
+    reader = FetchReader(version, PipePool())
+    memory = receive(reader, bytes(frame), pieces)
+    assert reader.received == len(frame)
+    try:
+        expected = decode_fetch(memoryview(frame), version).partitions
+    except ProtocolError:
+        with pytest.raises(ProtocolError):
+            decode_fetch(memory, version, reader.piped)
+        return
+    found = decode_fetch(memory, version, reader.piped).partitions
+    assert [(f.topic, f.partition, len(f.records)) for f in found] == [
+        (f.topic, f.partition, len(f.records)) for f in expected
+    ]
+    for ours in found:
+        for at, pipe in ours.piped.items():
+            end = at + 12 + int.from_bytes(ours.records[at + 8 : at + 12])
+            pipe.read_into(ours.records[end - len(pipe) : end])
+    assert [bytes(f.records) for f in found] == [bytes(f.records) for f in expected]
+
+
+def large(size: int, base: int = 0) -> bytes:
+    return batch(base, [Rec(0, os.urandom(size))])
+
+
+def test_a_batch_in_too_many_packets_comes_to_memory() -> None:
+    """A pipe holds so many pieces, however small: the last batch comes in larger ones and fits."""
+    logs = large(100_000) + large(100_000, 1) + large(100_000, 2)
+    frame = frame_of([(logs, [])], 13)
+    reader = FetchReader(13, PipePool())
+    memory = receive(reader, frame, [*[500] * 450, 50_000])
+    (found,) = decode_fetch(memory, 13, reader.piped).partitions
+    assert list(found.piped) == [len(large(100_000)) * 2]
+    assert plain(steps_of(found)) == plain(steps_of(decode_fetch(memoryview(bytearray(frame)), 13).partitions[0]))
+
+
+@pytest.mark.parametrize("size", [MOST_BYTES - 100, MOST_BYTES])
+def test_a_batch_that_is_too_large_for_a_pipe(size: int) -> None:
+    (found,) = read(frame_of([(large(size), [])], 13), 13, [100_000], PipePool())
+    assert len(found.piped) == (size < MOST_BYTES)
+    assert [step.count for step in steps_of(found) if isinstance(step, Append)] == [1]
+
+
+def test_pipes_are_used_again_once_they_are_empty() -> None:
+    pool = PipePool()
+    for _ in range(300):  # far more than there may be at a time
+        (found,) = read(frame_of([(large(1000), [])], 13), 13, [5000], pool)
+        assert len(found.piped) == 1
+        steps_of(found)[0].whole()  # type: ignore[union-attr]
+
+
+def test_pipes_that_are_dropped_are_closed() -> None:
+    pool = PipePool()
+    for _ in range(300):
+        assert len(read(frame_of([(large(1000), [])], 13), 13, [5000], pool)[0].piped) == 1
+
+
+def test_there_are_no_more_pipes_than_a_user_may_have() -> None:
+    pool = PipePool()
+    held = []
+    while (pipe := pool.take()) is not None:
+        held.append(pipe)
+    assert 1 < len(held) <= 128
+    del held[0]
+    assert pool.take() is not None
+
+
+def test_the_other_side_hangs_up() -> None:
+    frame = frame_of([(large(1000), [])], 13)
+    reader = FetchReader(13, PipePool())
+    reader.begin(memoryview(bytearray(len(frame))), 0)
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.setblocking(False)
+        with theirs:
+            theirs.send(frame[:700])
+        assert reader.receive(ours) == 700
+        assert reader.receive(ours) == 0
