@@ -36,6 +36,7 @@ def open_files() -> int:
 @pytest.fixture(autouse=True)
 def small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch_reader, "LEAST_BYTES", 62)
+    monkeypatch.setattr(fetch_reader, "_AHEAD_BYTES", 8)
 
 
 @pytest.fixture(autouse=True)
