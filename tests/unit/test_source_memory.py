@@ -39,6 +39,7 @@ def test_small_parts_of_large_answers_that_wait_do_not_keep_all_of_them() -> Non
         brokers=lambda: 1,
         destinations=lambda: 1,
         fetched_from=lambda _: 1,
+        pipes=lambda: None,
     )
     fetcher.fetch(copy)
     lane = fetcher._lanes[0]
