@@ -158,6 +158,7 @@ def test_a_word_of_another_time_does_not_count(between: list[dict[str, Mirror]])
         lead.hears(0, Ended(early, "t"))  # late
         lead.hears(1, Ended(lead.version, "t"))
         assert await lead.settled() == []
+        assert lead._finishing == 1, "nobody looks at the mirror of before any more"
         lead.hears(0, Ended(lead.version, "t"))
         assert await lead.settled() == [("stopped", "t")]
 
