@@ -1,7 +1,8 @@
 """`python -m bench.scale`: what many topics and partitions cost: making their mirrors, idling, being looked at, ending.
 
 Every partition gets a few records and then nothing: what is measured is the price of being many. Of each step it tells
-the seconds, and the CPU-seconds of whoever works: on a busy machine these are to be trusted.
+the seconds, and the CPU-seconds of whoever works: on a busy machine these are to be trusted. `--bystanders`: topics at
+the source that nobody mirrors, and that the link's filters look at every few seconds.
 """
 
 import argparse
@@ -36,6 +37,7 @@ _WAIT_S: Final = 600
 _RECORDS: Final = 2
 _LOOKS: Final = 5
 _SETTLED_S: Final = 5
+_NEW_TOPICS_MS: Final = 5_000
 _POLL_S: Final = 1.0  # each time the runner is asked how all stands, which costs it something
 
 
@@ -74,6 +76,7 @@ class _Bench:
         self._kmirror(
             *("link", "create", _LINK, "--source-bootstrap-server", servers[0]),
             *("--destination-bootstrap-server", servers[1]),
+            *(("--config", str(self._follow_all())) if self._options.bystanders else ()),
         )
         create = ("mirror", "create", "--all-matching", "scale-.*", "--link", _LINK, "--no-start")
         self._tell_verb("mirror_create", [self._kmirror(*create)])
@@ -84,6 +87,7 @@ class _Bench:
             self._tell("all_copied_cpu_s", cpu_seconds(runner.pid))
             self._idle(runner)
             for name, words in {
+                "doctor": ("doctor", "--link", _LINK),
                 "status": ("status",),
                 "mirror_list": ("mirror", "list", "--link", _LINK),
                 "link_describe": ("link", "describe", _LINK),
@@ -97,15 +101,29 @@ class _Bench:
                 self._promote(runner)
         return self._found
 
+    def _follow_all(self) -> Path:
+        """The properties of a link that asks for new topics every few seconds."""
+        filters = [{"name": "scale-", "patternType": "PREFIXED", "filterType": "INCLUDE"}]
+        path = self._directory / "link.properties"
+        path.write_text(
+            f"metadata.max.age.ms={_NEW_TOPICS_MS}\nauto.create.mirror.topics.enable=true\n"
+            f"auto.create.mirror.topics.filters={json.dumps({'topicFilters': filters})}\n"
+        )
+        return path
+
     def _fill(self) -> None:
         names = [f"scale-{number:05}" for number in range(self._options.topics)]
         admin = AdminClient({"bootstrap.servers": self._source.bootstrap_servers})
         factor = min(3, self._options.brokers)
-        for begin in range(0, len(names), _AT_ONCE):
-            new = [NewTopic(name, self._options.partitions, factor) for name in names[begin : begin + _AT_ONCE]]
+        everyone = [(name, self._options.partitions) for name in names]
+        everyone += [(f"other-{number:05}", 1) for number in range(self._options.bystanders)]
+        began = time.monotonic()
+        for begin in range(0, len(everyone), _AT_ONCE):
+            new = [NewTopic(name, count, factor) for name, count in everyone[begin : begin + _AT_ONCE]]
             for created in admin.create_topics(new, request_timeout=60).values():
                 created.result()
-        while len(admin.list_topics(timeout=60).topics) < len(names):  # the broker is busy with making the logs
+        self._tell("source_made_s", time.monotonic() - began)
+        while len(admin.list_topics(timeout=60).topics) < len(everyone):  # the broker is busy with making the logs
             time.sleep(1)
         producer = Producer({"bootstrap.servers": self._source.bootstrap_servers, "linger.ms": 500, "acks": "all"})
         for name in names:
@@ -144,21 +162,22 @@ class _Bench:
                 raise TimeoutError(f"waited in vain: {what}")
             time.sleep(_POLL_S)
 
-    def _kmirror(self, *arguments: str) -> tuple[float, float]:
-        """Runs it; returns how many seconds it took, and how many of a CPU."""
-        began, before = time.monotonic(), os.times()
-        done = subprocess.run(
-            [sys.executable, "-m", "kmirror", *arguments],
-            env={**os.environ, **self._environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"`kmirror {' '.join(arguments)}` failed: {done.stderr[-2000:]}")
-        after = os.times()
-        used = after.children_user + after.children_system - before.children_user - before.children_system
-        return time.monotonic() - began, used
+    def _kmirror(self, *arguments: str) -> tuple[float, float, float]:
+        """Runs it; returns how many seconds it took, how many of a CPU, and its peak of memory in MB."""
+        began = time.monotonic()
+        with tempfile.TemporaryFile("w+") as output:
+            verb = subprocess.Popen(
+                [sys.executable, "-m", "kmirror", *arguments],
+                env={**os.environ, **self._environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            _, status, used = os.wait4(verb.pid, 0)
+            verb.returncode = os.waitstatus_to_exitcode(status)
+            output.seek(0)
+            if verb.returncode:
+                raise RuntimeError(f"`kmirror {' '.join(arguments)}` failed: {output.read()[-2000:]}")
+        return time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -180,9 +199,10 @@ class _Bench:
             if self._options.profile and profile.exists():
                 print(profile.read_text())
 
-    def _tell_verb(self, name: str, runs: Sequence[tuple[float, float]]) -> None:
-        """The medians of what its runs took: seconds, and seconds of the verb's own CPU."""
-        took, used = zip(*runs, strict=True)
+    def _tell_verb(self, name: str, runs: Sequence[tuple[float, float, float]]) -> None:
+        """The medians of what its runs took: seconds, and seconds of the verb's own CPU; and the peak of its memory."""
+        took, used, peak = zip(*runs, strict=True)
+        self._tell(f"{name}_rss_mb", max(peak))
         self._tell(f"{name}_s", statistics.median(took))
         self._tell(f"{name}_cpu_s", statistics.median(used))
 
@@ -204,6 +224,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
     parser.add_argument("--topics", type=int, default=500)
     parser.add_argument("--partitions", type=int, default=4, help="of each topic")
+    parser.add_argument("--bystanders", type=int, default=0, help="topics of one partition that nobody mirrors")
     parser.add_argument("--brokers", type=int, default=1, help="of each cluster")
     parser.add_argument("--version", default=VERSION, help="of Kafka")
     parser.add_argument("--seconds", type=float, default=60, help="how long it idles")

@@ -1,7 +1,7 @@
 """status.json and the run folder: a round trip, and damage that is as good as nothing."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,18 @@ def test_a_status_survives_json(status: LinkStatus) -> None:
     for mirror in found.mirrors.values():
         assert isinstance(mirror.state, MirrorState)
         assert all(isinstance(p.state, PartitionState) for p in mirror.partitions)
+
+
+@given(st.lists(STATUS, min_size=1, max_size=3), st.booleans())
+def test_what_is_written_is_read_whatever_stayed_the_same(
+    tmp_path_factory: pytest.TempPathFactory, written: list[LinkStatus], same: bool
+) -> None:
+    """The text of a mirror is written anew only where its status is another."""
+    files = RunFiles(Home(tmp_path_factory.mktemp("home"), tmp_path_factory.getbasetemp() / "run"), "l")
+    for status in written:
+        shown = replace(status, mirrors={**written[0].mirrors, **status.mirrors}) if same else status
+        files.write_status(shown)
+        assert files.read_status() == shown
 
 
 @pytest.mark.parametrize(("source", "log", "lag"), [(None, 5, None), (5, None, None), (7, 5, 2), (5, 5, 0), (4, 5, 0)])

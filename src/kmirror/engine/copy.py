@@ -346,6 +346,13 @@ class PartitionCopy:
         timestamp = oldest.base_timestamp if isinstance(oldest, Append) else self._last_timestamp
         return age_ms(now_ms(), timestamp, self._source_ends.came_between(log_end))
 
+    @property
+    def rests_at(self) -> int | None:
+        """Its log end, where all is copied that the source has shown and nothing else is to be told; None elsewhere."""
+        at_rest = self.is_open and self.source_trouble is None and self.destination_trouble is None
+        end = self.appender.log_end
+        return end if at_rest and end == self.source_end else None
+
     def status(self, error: MirrorError | None) -> PartitionStatus:
         trouble = self.destination_trouble or self.source_trouble
         shown = trouble if trouble and now_ms() - trouble.since_ms >= _SHOWN_AFTER_MS else None

@@ -17,7 +17,7 @@ from kmirror.wire.errors import ProtocolError
 from kmirror.wire.fetch import Fetched, FetchPartition
 from kmirror.wire.fetch_session import FetchSession, SessionRequest
 
-_ALL_EVERY_S: Final = 10.0
+_ALL_EVERY_S: Final = 30.0
 
 Place = tuple[str | bytes, int]
 """A partition as answers name it: by topic name or topic id."""

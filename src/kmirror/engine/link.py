@@ -42,6 +42,8 @@ log = events(__name__)
 _DRAIN_S: Final = 8.0
 _GOODBYE_S: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_FEW: Final = 100
+"""Mirrors that are looked at whenever it is asked how they stand."""
 _TICK_S: Final = 0.05
 _IDLE: Final = RECORDED - LIVE - {MirrorState.PAUSED, MirrorState.FAILED}
 """Over, or not yet set up: what begins after that begins anew."""
@@ -355,12 +357,17 @@ class LinkEngine:
                 mirror.trouble = None
                 return
 
-    def status(self) -> dict[str, MirrorStatus]:
-        """Each mirror as it stands; called every few seconds, for the rates."""
+    def status(self, *, of_late: bool = False) -> dict[str, MirrorStatus]:
+        """Each mirror as it stands; called every few seconds, for the rates.
+
+        `of_late`: those of many mirrors in which nothing happens may be some seconds old.
+        """
         out = {}
+        spare = of_late and len(self.mirrors) > _FEW
         for topic, mirror in self.mirrors.items():
             mirror.sample()
-            found = mirror.status(self.destination_metadata.trouble)
+            stands = mirror.status_of_late if spare else mirror.status
+            found = stands(self.destination_metadata.trouble)
             waits = self._paused and mirror.mirror.state is MirrorState.ACTIVE and not mirror.error
             out[topic] = replace(found, state=MirrorState.LINK_PAUSED) if waits else found
         return out

@@ -17,6 +17,7 @@ from kmirror.wire.rpc import TopicMetadata
 from kmirror.wire.topic_id import topic_id_bytes, topic_id_text
 
 _RATE_OVER_S: Final = 5.0
+_SAME_FOR_S: Final = 20.0
 _SUSPECT_S: Final = 3.0  # one broker's metadata may be old: a topic id must differ for longer than that
 
 Owns = Callable[[str, int], bool]
@@ -56,6 +57,7 @@ class MirrorCopy:
         self._owns = owns
         self._suspected: dict[str, float] = {}
         self._samples: list[tuple[float, int, int]] = []
+        self._told: tuple[float, tuple[object, ...], MirrorStatus] | None = None
         self.update(mirror)
 
     def update(self, mirror: Mirror) -> None:
@@ -152,6 +154,22 @@ class MirrorCopy:
         self._samples.append((now, self.counters.bytes, self.counters.records))
         while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_OVER_S:
             self._samples.pop(0)
+
+    def status_of_late(self, link_trouble: Trouble | None) -> MirrorStatus:
+        """As `status`; while nothing happens the same for some seconds, but for the time of the last answer.
+
+        It is asked again and again: putting thousands of partitions together each time is what costs an idle link most.
+        """
+        if link_trouble or self.error or self.trouble:
+            return self.status(link_trouble)
+        resting = (self.mirror.state, *[copy.rests_at for copy in self.partitions.values()])
+        now = time.monotonic()
+        if self._told and self._told[1] == resting and now - self._told[0] < _SAME_FOR_S and None not in resting:
+            return self._told[2]
+        found = self.status(None)
+        idle = found.bytes_per_s == found.records_per_s == 0
+        self._told = (now, resting, found) if idle else None
+        return found
 
     def status(self, link_trouble: Trouble | None) -> MirrorStatus:
         """`link_trouble`: why the destination can't be reached, if it can't."""

@@ -245,9 +245,9 @@ class LeadEngine(LinkEngine):
     def buffer(self) -> tuple[int, int]:
         return sum(worker.seen.buffer_held for worker in self._workers if worker.seen), self.budget.limit
 
-    def status(self) -> dict[str, MirrorStatus]:
+    def status(self, *, of_late: bool = False) -> dict[str, MirrorStatus]:
         told = [worker.seen.mirrors for worker in self._workers if worker.seen]
         return {
             topic: joined(own, self._told[topic].partitions, [mirrors[topic] for mirrors in told if topic in mirrors])
-            for topic, own in super().status().items()
+            for topic, own in super().status(of_late=of_late).items()
         }

@@ -44,7 +44,7 @@ log = events(__name__)
 EXIT_SUPERSEDED: Final = 5
 """Another runner has this link: a supervisor must not start us again (RestartPreventExitStatus=5)."""
 _STATUS_S: Final = 1.0
-_STATUS_SHARE: Final = 0.01
+_STATUS_SHARE: Final = 0.005
 """Of the time of a core: with thousands of partitions status.json is written less often. Who asks is told at once."""
 _STATUS_MOST_S: Final = 4.0  # a verb whose question is not answered takes a younger file than 5 s for fresh
 _LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
@@ -110,7 +110,7 @@ class _Runner:
         self._counters = RunCounters()
         self._engine = self._new_engine()
         self._control = ControlServer(files.socket, self._fresh_status, self._reload.set, self._env.stopping.is_set)
-        self._sights = RunnerSights(lambda: self._engine, self._status, self._counters)
+        self._sights = RunnerSights(lambda: self._engine, lambda: self._status(of_late=True), self._counters)
         self._set_log_format()
         self._metrics_at: str | None = None
         self._metrics: MetricsServer | None = None
@@ -260,7 +260,7 @@ class _Runner:
         await self._engine.look()
         return self._status()
 
-    def _status(self) -> LinkStatus:
+    def _status(self, *, of_late: bool = False) -> LinkStatus:
         engine = self._engine
         trouble = engine.destination_metadata.trouble or engine.source_metadata.trouble or engine.tenure.trouble
         return LinkStatus(
@@ -271,7 +271,7 @@ class _Runner:
             state=self._state(trouble),
             run_token=engine.identity.run_token,
             trouble=trouble,
-            mirrors=engine.status(),
+            mirrors=engine.status(of_late=of_late),
             throttled=engine.throttled(),
             tasks={**self._tasks.status(), GROWTH: self._growth.status(self._link)},
         )

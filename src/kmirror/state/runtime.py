@@ -2,12 +2,12 @@
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from kmirror.errors import StateError
 from kmirror.model.ledger import LostGap
-from kmirror.model.status import LinkStatus, link_status_from, plain_status
+from kmirror.model.status import LinkStatus, MirrorStatus, link_status_from, plain_mirror, plain_status
 from kmirror.state.atomic import write_atomic
 from kmirror.state.lock import RunLock
 from kmirror.state.paths import Home, private_directory
@@ -23,6 +23,7 @@ class RunFiles:
         self.socket = self.directory / "control.sock"
         self._status = self.directory / "status.json"
         self._gaps = self.directory / "gaps.jsonl"
+        self._texts: dict[str, tuple[MirrorStatus, str]] = {}
         self.lock = RunLock(self.directory / "lock")
 
     def create(self) -> Path:
@@ -51,9 +52,19 @@ class RunFiles:
             raise StateError(f'cannot read the ledger "{self._gaps}": {e}', hint="Repair it, or move it away.") from e
 
     def write_status(self, status: LinkStatus) -> None:
-        """Replaces status.json; raises OSError."""
+        """Replaces status.json; raises OSError. Of a mirror whose status is the very same as before so is the text."""
         self.create()
-        write_atomic(self._status, json.dumps(plain_status(status)).encode(), durable=False)
+        known, texts = self._texts, {}
+        for topic, mirror in status.mirrors.items():
+            text = known.get(topic)
+            if text is None or text[0] is not mirror:
+                text = mirror, f"{json.dumps(topic)}: {json.dumps(plain_mirror(mirror))}"
+            texts[topic] = text
+        self._texts = texts
+        link = plain_status(replace(status, mirrors={}))
+        del link["mirrors"]
+        mirrors = ", ".join(text for _, text in texts.values())
+        write_atomic(self._status, f'{json.dumps(link)[:-1]}, "mirrors": {{{mirrors}}}}}'.encode(), durable=False)
 
     def read_status(self) -> LinkStatus | None:
         """What was last seen; None where nothing is left of it."""

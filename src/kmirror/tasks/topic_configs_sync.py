@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 
 _REST_S: Final = 0.05
 """For each topic: dozens of configs are asked of both clusters. So it takes little, however many topics there are."""
+_FEW: Final = 100
+"""Of so many mirrors the configs are asked in each run; of more where those of the source are not as before."""
+_ALL_EVERY: Final = 4
+"""Runs: what somebody changes at a mirror is set right then, however many there are."""
 _MIN_ISR: Final = "min.insync.replicas"
 
 
 class TopicConfigsSync(Task):
     name: ClassVar[str] = "TopicConfigsSync"
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._followed: dict[str, int] = {}
 
     def period_s(self, configs: Mapping[str, str]) -> float | None:
         return seconds_of(configs, "topic.config.sync.ms")
@@ -32,32 +40,51 @@ class TopicConfigsSync(Task):
     def run(self, run: TaskRun) -> None:
         mirrors = {m.topic: m for m in run.link.mirrors.values() if m.state is MirrorState.ACTIVE}
         run.rest_s = _REST_S * len(mirrors)
-        _sync(run, mirrors)
+        if len(mirrors) <= _FEW or self._runs % _ALL_EVERY == 0:
+            self._followed.clear()
+        self._runs += 1
+        _sync(run, mirrors, self._followed)
 
     def last_run(self, run: TaskRun, topic: str) -> None:
-        _sync(run, {topic: run.link.mirrors[topic]})
+        _sync(run, {topic: run.link.mirrors[topic]}, {})
 
 
-def _sync(run: TaskRun, mirrors: Mapping[str, Mirror]) -> None:
+def _sync(run: TaskRun, mirrors: Mapping[str, Mirror], followed: dict[str, int]) -> None:
+    """`followed`: by topic, what it was made to follow by an earlier run, in short."""
     if not mirrors:
         return
     from kmirror.admin.mirror_configs import followed_configs
 
     include = parse_synced(value_of(run.link.configs, "topic.config.sync.include"))
     sources = _configs(run, run.source, {mirror.source_topic for mirror in mirrors.values()})
-    present = _configs(run, run.destination, mirrors)
+    wanted = {
+        topic: _in_short(sources[mirror.source_topic], mirror, include)
+        for topic, mirror in mirrors.items()
+        if mirror.source_topic in sources
+    }
+    present = _configs(run, run.destination, [topic for topic, short in wanted.items() if followed.get(topic) != short])
     for topic, mirror in sorted(mirrors.items()):
-        if mirror.source_topic not in sources or topic not in present or run.stopping:
+        if topic not in present or run.stopping:
             continue
+        followed.pop(topic, None)
         plan = followed_configs(sources[mirror.source_topic], present[topic], mirror.chosen, include)
         try:
-            _set(run, mirror, _possible(run, topic, plan.configs), present[topic])
+            possible = _possible(run, topic, plan.configs)
+            _set(run, mirror, possible, present[topic])
             _hold_back(run, mirror, plan.held_back)
         except Unreachable:
             raise
         except KmirrorError as e:
             run.failed(e)
+        else:
+            if possible == plan.configs:  # else it is told in each run
+                followed[topic] = wanted[topic]
     run.counts["topics"] = len(mirrors)
+
+
+def _in_short(source: "Mapping[str, TopicConfig]", mirror: Mirror, include: frozenset[str]) -> int:
+    own = (frozenset(configs.items()) for configs in (source, mirror.chosen, mirror.held_back))
+    return hash((mirror.destination_topic_id, include, *own))
 
 
 def _configs(run: TaskRun, admin: "ClusterAdmin", topics: Iterable[str]) -> "dict[str, dict[str, TopicConfig]]":
