@@ -97,26 +97,24 @@ class LeadEngine(LinkEngine):
         if is_new:
             self._known[topic] = _Known(self._version)
         known = self._known[topic]
-        if self._told_state(topic) is not MirrorState.PENDING_STOPPED:
+        if self.mirrors[topic].mirror.state is not MirrorState.PENDING_STOPPED:
             known.stopping = None
             known.ended.clear()
         elif known.stopping is None:
             known.stopping = self._version
-
-    def _told_state(self, topic: str) -> MirrorState:
-        return self.mirrors[topic].mirror.state
 
     def _wanted(self, changed: Mapping[str, Mirror], gone: frozenset[str]) -> Wanted:
         return Wanted(self._version, dict(changed), gone, self._paused)
 
     def set_rate(self, bytes_per_s: int) -> None:
         self._io_rate = bytes_per_s
-        self._divide_rate()
+        self._divide_rate(worth_telling=0.0)
 
-    def _divide_rate(self) -> None:
+    def _divide_rate(self, worth_telling: float) -> None:
+        """Tells each worker its part, where it has changed by more than `worth_telling` of it."""
         limits = io_limits(self._io_rate, [worker.pace for worker in self._workers])
         for worker, limit in zip(self._workers, limits, strict=True):
-            if abs(limit - worker.io_limit) > _WORTH_TELLING * worker.io_limit:
+            if abs(limit - worker.io_limit) > worth_telling * worker.io_limit:
                 worker.io_limit = limit
                 worker.send(IoLimit(limit))
 
@@ -229,7 +227,7 @@ class LeadEngine(LinkEngine):
     async def look(self) -> None:
         looks = [worker.look(self._hold()) for worker in self._workers]
         await asyncio.wait(looks, timeout=_LOOK_S)
-        self._divide_rate()
+        self._divide_rate(_WORTH_TELLING)
 
     @property
     def seen_ms(self) -> int:

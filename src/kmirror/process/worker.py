@@ -12,42 +12,32 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakSet
 
 from kmirror.engine.counters import RunCounters
-from kmirror.engine.identity import Identity
 from kmirror.engine.link import LinkEngine
 from kmirror.engine.mirror_copy import MirrorCopy
-from kmirror.engine.tenure import Tenure
 from kmirror.log import events
-from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.process.channel import Channel
+from kmirror.process.lent import Lead, LentIdentity, LentRecorder, LentTenure
 from kmirror.process.log_lines import facts_of
 from kmirror.process.shares import owner_of
 from kmirror.process.worker_messages import (
     Answer,
-    Ask,
     Begin,
-    Doubt,
     Ended,
     Failed,
     Hold,
     IoLimit,
-    Lease,
     Logged,
     Look,
-    Lost,
-    Question,
-    Renew,
     Seen,
     Stop,
-    TakeOffsets,
     Wanted,
 )
-from kmirror.wire.markers import Place
 
 log = events(__name__)
 
@@ -58,104 +48,20 @@ _PR_SET_PDEATHSIG: Final = 1
 _TOLD_BY_THE_LEAD: Final = "kmirror.engine.link"
 
 
-class _Lead:
-    """The other end: told, and asked."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self._asked: dict[int, asyncio.Future[Answer]] = {}
-        self._number = 0
-
-    def send(self, message: object) -> None:
-        self.channel.send(message)
-
-    async def ask(self, what: Question) -> Answer:
-        """Raises what it raised there."""
-        self._number += 1
-        number = self._number
-        self._asked[number] = asyncio.get_running_loop().create_future()
-        self.send(Ask(number, what))
-        try:
-            answer = await self._asked[number]
-        finally:
-            del self._asked[number]
-        if answer.refusal:
-            raise answer.refusal.error()
-        return answer
-
-    def answered(self, answer: Answer) -> None:
-        future = self._asked.get(answer.number)
-        if future and not future.done():
-            future.set_result(answer)
-
-
-class _LentIdentity(Identity):
-    def __init__(self, lead: _Lead, transactional_id: str) -> None:
-        super().__init__(transactional_id)
-        self._lead = lead
-
-    def take(self, hold: Hold) -> None:
-        self.producer_id, self.run_token = hold.producer_id, hold.run_token
-        self.held_since, self.is_first = hold.held_since, hold.is_first
-
-    async def renew(self, token: int | None = None) -> bool:
-        before = self.producer_id
-        return (await self._lead.ask(Renew(token))).hold.producer_id != before
-
-    async def lease(self) -> float:
-        return float((await self._lead.ask(Lease())).value)  # by a clock that is the same in all processes
-
-    async def take_offsets(self, token: int, places: Collection[Place]) -> dict[Place, int]:
-        return dict((await self._lead.ask(TakeOffsets(token, places))).value)
-
-
-class _LentTenure(Tenure):
-    """Held as long as the lead says so."""
-
-    def __init__(self, identity: Identity, lead: _Lead) -> None:
-        super().__init__(identity, on_held=lambda _changed: None, on_lost=lambda: None)
-        self._lead = lead
-
-    def look(self) -> None:
-        self._lead.send(Doubt())
-
-    async def run(self) -> None:
-        """Nothing: whether it is held comes from the lead."""
-
-
-class _Recorder:
-    """The ledger is the lead's. What else is recorded of mirrors, the lead finds out and records itself."""
-
-    def __init__(self, lead: _Lead) -> None:
-        self._lead = lead
-
-    async def lost(self, topic: str, gap: LostGap) -> None:  # noqa: ARG002  # the gap knows its topic
-        await self._lead.ask(Lost(gap))
-
-    async def failed(self, topic: str, error: MirrorError) -> None:
-        raise NotImplementedError
-
-    async def stopped(self, topic: str) -> None:
-        raise NotImplementedError
-
-    async def grow(self, topic: str, partitions: int) -> None:
-        raise NotImplementedError
-
-
 class WorkerEngine(LinkEngine):
     """A LinkEngine of some partitions, whose lead is told of all that is there once."""
 
-    def __init__(self, begin: Begin, lead: _Lead) -> None:
+    def __init__(self, begin: Begin, lead: Lead) -> None:
         self._counted = RunCounters()
-        self._lent = _LentIdentity(lead, begin.link.transactional_id)
+        self._lent = LentIdentity(lead, begin.link.transactional_id)
         super().__init__(
             begin.link,
             begin.settings,
-            _Recorder(lead),
+            LentRecorder(lead),
             self._counted,
             owns=lambda topic, partition: owner_of(topic, partition, begin.workers) == begin.number,
             identity=self._lent,
-            tenure=_LentTenure(self._lent, lead),
+            tenure=LentTenure(self._lent, lead),
         )
         self._lead = lead
         self._wanted: dict[str, Mirror] = {}
@@ -268,7 +174,7 @@ async def _work(end: socket.socket) -> int:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     gc.freeze()  # as the runner
-    engine = WorkerEngine(begin, _Lead(channel))
+    engine = WorkerEngine(begin, Lead(channel))
     try:
         await engine.run()
     except Exception:
