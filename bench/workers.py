@@ -1,7 +1,8 @@
 """`python -m bench.workers`: does a link go faster on more processes, and what bounds it? The same loads, in turn.
 
 The mirror and both brokers share this machine's cores. From what a MB costs each of them in CPU follows how fast it can
-go at most: one process has one core, and all together have what there is. Figures are medians.
+go at most: one process has one core, and all together have what there is. `--core-part` gives the mirror that part of a
+core for each of its workers: so the brokers have time to spare, as on a machine of many cores. Figures are medians.
 """
 
 import argparse
@@ -12,11 +13,13 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from bench.contenders import CONTENDERS, Job
+from bench.contenders.job import Command
 from bench.fill import fill
 from bench.loads import FULL, Load
 from bench.options import some
@@ -33,6 +36,7 @@ _ANEW: Final = Load(
     record_bytes=100,
     append_time=True,
 )
+_PERIOD_US: Final = 10_000
 LOADS: Final = {load.name: load for load in (*FULL, _ANEW) if not load.traffic}
 
 
@@ -41,6 +45,7 @@ class Figures:
     """Of one load with so many workers: MB/s, and milliseconds of CPU for each MB."""
 
     workers: int
+    core_part: float
     rate: float
     mirror: float
     source: float
@@ -54,11 +59,11 @@ class Figures:
         return self.source + self.destination
 
     def bound(self, cores: int) -> float:
-        """MB/s at most: each process of the mirror has a core at most, and all share what there is."""
-        return min(1000 * self.workers / self.mirror, 1000 * cores / (self.mirror + self.brokers))
+        """MB/s at most: each worker has its part of a core, and all share what there is."""
+        return min(1000 * self.workers * self.core_part / self.mirror, 1000 * cores / (self.mirror + self.brokers))
 
 
-def figures(workers: int, copies: Sequence[Copied], cores: int) -> Figures:
+def figures(workers: int, core_part: float, copies: Sequence[Copied], cores: int) -> Figures:
     def median(*values: float) -> float:
         return statistics.median(values)
 
@@ -67,6 +72,7 @@ def figures(workers: int, copies: Sequence[Copied], cores: int) -> Figures:
 
     return Figures(
         workers,
+        core_part,
         median(*(copied.rate for copied in copies)),
         milliseconds("mirror"),
         milliseconds("source"),
@@ -97,12 +103,14 @@ def main() -> int:
             _copy(clusters, _ANEW, 1, sources)  # brokers that are cold tell nothing
             for name in options.load:
                 load = LOADS[name]
-                copies: dict[int, list[Copied]] = {workers: [] for workers in options.workers}
-                for _ in range(options.rounds):
-                    for workers, done in copies.items():
-                        done.append(_copy(clusters, load, workers, sources))
-                found[name] = [figures(workers, done, cores) for workers, done in copies.items()]
-                print("\n".join(lines(name, found[name], cores)), flush=True)
+                for part in options.core_part:
+                    copies: dict[int, list[Copied]] = {workers: [] for workers in options.workers}
+                    for _ in range(options.rounds):
+                        for workers, done in copies.items():
+                            done.append(_copy(clusters, load, workers, sources, core_part=part))
+                    of_part = [figures(workers, part, done, cores) for workers, done in copies.items()]
+                    print("\n".join(lines(f"{name}, {part:g}", of_part, cores)), flush=True)
+                    found.setdefault(name, []).extend(of_part)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     if options.json:
@@ -113,7 +121,7 @@ def main() -> int:
     return 0
 
 
-def _copy(clusters: Stage, load: Load, workers: int, sources: Path | None) -> Copied:
+def _copy(clusters: Stage, load: Load, workers: int, sources: Path | None, *, core_part: float = 1.0) -> Copied:
     clusters.clear(keep="bench-")
     if not (clusters.directory / load.topic).exists():
         payloads = clusters.directory / f"payloads-{load.record_bytes}.txt"
@@ -123,7 +131,34 @@ def _copy(clusters: Stage, load: Load, workers: int, sources: Path | None) -> Co
         (clusters.directory / load.topic).touch()
     directory = Path(tempfile.mkdtemp(prefix="job-", dir=clusters.directory))
     job = Job(clusters, load.topic, load.partitions, load.compression, directory, sources=sources, workers=workers)
-    return measure("kmirror", CONTENDERS["kmirror"], job, load)
+    with _limited(workers * core_part if core_part < 1 else None) as prefix:
+
+        def contender(job: Job) -> Command:
+            command = CONTENDERS["kmirror"](job)
+            return replace(command, arguments=[*prefix, *command.arguments])
+
+        return measure("kmirror", contender, job, load)
+
+
+@contextmanager
+def _limited(cores: float | None) -> Iterator[list[str]]:
+    """What has a command and all that it starts use so much of the CPU together (control groups; needs root)."""
+    if cores is None:
+        yield []
+        return
+    older = Path("/sys/fs/cgroup/cpu")
+    group = (older if older.exists() else Path("/sys/fs/cgroup")) / f"kmirror-bench-{os.getpid()}"
+    group.mkdir()
+    try:
+        quota_us = round(cores * _PERIOD_US)
+        if older.exists():
+            (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+            (group / "cpu.cfs_quota_us").write_text(str(quota_us))
+        else:
+            (group / "cpu.max").write_text(f"{quota_us} {_PERIOD_US}")
+        yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
+    finally:
+        group.rmdir()
 
 
 def _plain(directory: Path) -> Path:
@@ -136,10 +171,15 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
+def _parts(text: str) -> list[float]:
+    return [float(word) for word in text.split(",")]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.workers", description=__doc__)
     parser.add_argument("--workers", type=_numbers, default=[1, 2], metavar="N,N..")
     parser.add_argument("--load", type=some([*LOADS]), default=["small-100", "append-time"], metavar=",".join(LOADS))
+    parser.add_argument("--core-part", type=_parts, default=[1.0], metavar="P,P..", help="1: as much as it gets")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--plain-python", action="store_true", help="without the compiled part")
     parser.add_argument("--json", type=Path)

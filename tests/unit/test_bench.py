@@ -1,11 +1,14 @@
 """What the benchmark says of its figures: no difference that chance may have made, and pictures that can be read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from bench import plot, quick
+from bench import plot, quick, workers
+from bench.meter import Usage
+from bench.throughput import Copied
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,23 @@ def test_results_become_pictures(tmp_path: Path) -> None:
 
 def _words(svg: str) -> set[str | None]:
     return {element.text for element in ET.fromstring(svg).iter() if element.tag.endswith("text")}
+
+
+def copied_by(rate: float, mirror_s: float, brokers_s: float) -> Copied:
+    """100 MB."""
+    cpu = Usage(mirror_s, brokers_s / 4, 3 * brokers_s / 4, 0.0, 1.5)
+    return Copied("kmirror", "small", 0.5, 100 / rate, 100.0, cpu, 90.0, 1000.0)
+
+
+def test_what_bounds_more_workers() -> None:
+    """The mirror's own cores, or all cores for the mirror and the brokers."""
+    one = workers.figures(1, 1.0, [copied_by(40, 2.0, 0.5), copied_by(50, 2.2, 0.5), copied_by(45, 2.1, 0.5)], cores=2)
+    assert (one.rate, one.mirror, one.source, one.destination) == (45, 21, 1.25, 3.75)
+    assert one.bound(2) == 1000 / 21
+    two = replace(one, workers=2, rate=70)
+    assert two.bound(2) == 2000 / 26
+    assert two.bound(64) == 2000 / 21
+    assert replace(two, core_part=0.2).bound(2) == 400 / 21
+    _, first, second = workers.lines("small", [one, two], 2)
+    assert first.split()[:5] == ["1", "workers", "45", "1.00", "48"]
+    assert second.split()[:5] == ["2", "workers", "70", "1.56", "77"]
