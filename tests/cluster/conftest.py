@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
+from kmirror.sandbox.archive import make_archive
 from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
 from support import processes
@@ -55,6 +56,12 @@ def warm_start(nothing_left_behind: None) -> Iterator[None]:
     with WarmStart() as Kmirror.warm:
         yield
     Kmirror.warm = None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def archived_classes(nothing_left_behind: None) -> None:
+    """Made before a hundred brokers start, where it is not there yet. One worker makes it; the others don't wait."""
+    make_archive(kafka_runtime(CURRENT))
 
 
 @pytest.fixture(scope="session")
