@@ -107,14 +107,26 @@ def test_rolling_restarts(link: TestLink, here: Trio, there: Trio, topic_name: s
                 side.all_in_sync(topic_name)
 
 
-def test_controllers_that_are_killed(link: TestLink, here: Trio, there: Trio, topic_name: str) -> None:
+def test_leaders_that_are_killed(link: TestLink, here: Trio, there: Trio, topic_name: str) -> None:
+    """On both sides two of three brokers, the controller first, and the second when the first has come back."""
     with copied_meanwhile(link, topic_name):
-        for side in (here, there):
-            controller = side.controller()
-            side.kill(controller)
-            goes_on(link, topic_name)
-            side.start_broker(controller)
-            side.all_in_sync(topic_name)
+        controllers = [(side, side.controller()) for side in (here, there)]
+        for number in range(2):
+            killed = [(side, (controller + number) % 3) for side, controller in controllers]
+            for side, broker in killed:
+                eventually(lambda s=side, b=broker: b in leads(s, topic_name), 90, "it leads something")
+                side.kill(broker)
+                eventually(lambda s=side, b=broker: b not in leads(s, topic_name), 90, "others lead")
+                goes_on(link, topic_name)
+            for side, broker in killed:
+                side.start_broker(broker)
+            for side, _ in killed:
+                side.all_in_sync(topic_name)
+
+
+def leads(cluster: Trio, topic: str) -> set[int]:
+    """The brokers that lead a partition of it."""
+    return set(leaders(cluster, topic).values())
 
 
 def test_clients_go_on_without_the_broker_that_they_took_for_the_controller(here: Trio, topic_name: str) -> None:
