@@ -219,7 +219,7 @@ class Traffic:
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
-                "linger.ms": 5,
+                "linger.ms": 25,  # requests cost brokers and runner more than what is in them
                 "log_level": 0,
                 **(config or {}),
             }
@@ -255,7 +255,7 @@ class Traffic:
                     if self._stopping.is_set() or not self._send():
                         break
                 self._producer.poll(0)
-                self._stopping.wait(0.005)
+                self._stopping.wait(0.02)
         except Exception as error:  # told by stop(), in the thread of the test
             self._error = error
 
