@@ -1,22 +1,28 @@
 """The runner's memory is bounded by what it may hold, not by what the source holds or how slow the destination is."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 from bench.meter import peak_rss_megabytes
+from confluent_kafka.admin import NewTopic
 
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from support.kmirror_cli import Kmirror
-from support.mirrors import TestLink
+from support.mirrors import TestLink, admin
 from support.network import Conditions, FarCluster
 from support.traffic import Record, create_topic, produce, sized
+from support.wait import eventually
 
 MB: Final = 1_000_000
 PROGRAM_MB: Final = 70
 """The program itself, which takes about 45."""
 HELD_MB: Final = 16
+LISTED_MB: Final = 50
+"""Names and partitions of ten thousand topics, in librdkafka and in Python."""
+MANY: Final = 10_000
 REUSED_MB: Final = 2 * 34
 """Buffers of answers of both clusters that are used again (`wire/buffers.py`)."""
 
@@ -64,3 +70,45 @@ def test_records_of_50_megabytes(link: TestLink, topic_name: str) -> None:
     most = 200  # the program, one record or two, and what is left over of buffers
     assert most < records * size / MB / 1.3, "the bound is worth something"
     assert peak_rss_megabytes(link.pid) < most
+
+
+@pytest.fixture
+def crowded(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """A source of ten thousand topics that nobody mirrors."""
+    directory = tmp_path_factory.mktemp("crowded")
+    with KafkaCluster("crowded", directory, kafka_runtime()) as cluster:
+        client = admin(cluster)
+        names = [f"other-{number:05}" for number in range(MANY)]
+        for begin in range(0, MANY, 500):
+            new = [NewTopic(name, 1, 1) for name in names[begin : begin + 500]]
+            for made in client.create_topics(new, operation_timeout=60, request_timeout=60).values():
+                made.result(60)
+        eventually(lambda: len(client.list_topics(timeout=30).topics) >= MANY, 120, "all topics are there")
+        yield cluster
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_few_of_ten_thousand_topics(kmirror: Kmirror, crowded: KafkaCluster, west: KafkaCluster) -> None:
+    """Looked through every second for new ones that the filters choose; they are no burden of the runner's else."""
+    chosen = [{"name": "few-", "patternType": "PREFIXED", "filterType": "INCLUDE"}]
+    link = TestLink(kmirror, crowded, west).create(
+        "auto.create.mirror.topics.enable=true",
+        f"auto.create.mirror.topics.filters={json.dumps({'topicFilters': chosen})}",
+        "metadata.max.age.ms=1000",
+    )
+    for name in ("few-1", "few-2", "few-3"):
+        create_topic(crowded.bootstrap_servers, name)
+        produce(crowded.bootstrap_servers, name, [Record(b"k", b"v")] * 10, partition=0)
+    rows = kmirror.json("mirror", "create", "--all-matching", "few-[12]", "--link", link.name)
+    assert [row["mirror_topic_name"] for row in rows] == ["few-1", "few-2"]
+    eventually(lambda: len(kmirror.json("mirror", "list", "--link", link.name)) == 3, 60, link.log)
+
+    def looked() -> int:
+        rows = kmirror.json("link", "task", "list", link.name)
+        return int(next(row["runs"] for row in rows if row["task_name"] == "AutoCreateMirror"))
+
+    runs = looked()
+    eventually(lambda: looked() >= runs + 5, 60, "new topics are looked for again and again")
+    for name in ("few-1", "few-2", "few-3"):
+        link.assert_exact(name, at_least=10)
+    assert peak_rss_megabytes(link.pid) < PROGRAM_MB + LISTED_MB
