@@ -24,6 +24,10 @@ def take(queue: deque[Append | Fill], most_bytes: int, small_bytes: int = SMALL_
     The first step is an Append. With `most_bytes` 0 the first batch is taken as it is; those over `small_bytes` always
     are.
     """
+    large = queue[0]
+    if isinstance(large, Append) and not large.is_small(small_bytes):
+        queue.popleft()
+        return large, large.size
     _shorten(queue, most_bytes)
     together = list(_together(queue, most_bytes, small_bytes))
     merged = merge([step.whole() for step in together]) if sum(step.source_batches for step in together) > 1 else None
