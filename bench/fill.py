@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.loads import Load
-from bench.odd_logs import fill_compacted, fill_transactions
+from bench.odd_logs import fill_compacted, fill_transactions, fill_unevenly
 from bench.segments import TopicTail
 from bench.stage import Stage
 
@@ -37,6 +37,8 @@ def fill(stage: Stage, load: Load, payloads: Path) -> Filled:
         fill_compacted(stage, load, payloads)
     elif load.transaction:
         fill_transactions(stage, load, payloads)
+    elif load.uneven:
+        fill_unevenly(stage, load, payloads)
     else:
         done = subprocess.run(
             _command(stage, load, payloads, load.records), capture_output=True, text=True, check=False

@@ -15,7 +15,8 @@ class Load:
     `transaction`: so many records are a transaction, of one partition; `aborted`: each so manieth is aborted.
     `hole`: the log is compacted, and runs of so many records alternate with holes of so many offsets.
     `traffic`: so many records a second go on being produced while the load is copied. `append_time`: the broker gives
-    the records their time, so that each is written anew for the mirror.
+    the records their time, so that each is written anew for the mirror. `uneven`: the nth partition gets a nth of what
+    the first one gets.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Load:
     hole: int = 0
     traffic: int = 0
     append_time: bool = False
+    uneven: bool = False
 
     @property
     def topic(self) -> str:
@@ -53,8 +55,11 @@ FULL: Final = (
     Load("aborted", "the same, each tenth aborted", 200_000, 16 << 10, transaction=100, aborted=10),
     Load("holes", "compacted, a hole of 100 offsets behind each 100 records", 100_000, 16 << 10, hole=100),
     Load("single-holes", "compacted, each second record gone", 10_000, 16 << 10, hole=1),
+    Load("many", "2,000 partitions, uneven, 16 KB batches", 300_000, 16 << 10, partitions=2_000, uneven=True),
     Load("catch-up", "300 MB waiting, and 10,000 records/s go on", 300_000, 16 << 10, traffic=10_000),
 )
 SHORT: Final = tuple(
-    replace(load, records=min(load.records, 64_000_000 // load.record_bytes)) for load in FULL if not load.traffic
+    replace(load, records=min(load.records, 64_000_000 // load.record_bytes), partitions=min(load.partitions, 200))
+    for load in FULL
+    if not load.traffic
 )

@@ -1,10 +1,11 @@
-"""Source logs that ProducerPerformance does not write: of transactions, and compacted ones."""
+"""Source logs that ProducerPerformance does not write: of transactions, compacted ones, and uneven partitions."""
 
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
+from random import Random
 from typing import Final
 
 from confluent_kafka import Producer
@@ -62,15 +63,29 @@ def fill_compacted(stage: Stage, load: Load, payloads: Path) -> None:
         partition, place = number % load.partitions, number // load.partitions
         goes = place // load.hole % 2
         key = b"of all only the last stays" if goes else b"%d" % place
-        while True:
-            try:
-                producer.produce(load.topic, next(values), key, partition)
-                break
-            except BufferError:
-                producer.poll(0.05)
+        _produce(producer, load.topic, next(values), key, partition)
     producer.flush(_WAIT_S)
     _await_cleaner(stage, load)
     stage.configure(stage.source, load.topic, {"cleanup.policy": "delete"})
+
+
+def fill_unevenly(stage: Stage, load: Load, payloads: Path) -> None:
+    producer = _producer(stage, load, {})
+    values = _values(payloads)
+    weights = [1 / number for number in range(1, load.partitions + 1)]
+    for partition in Random(load.name).choices(range(load.partitions), weights, k=load.records):
+        _produce(producer, load.topic, next(values), None, partition)
+    producer.flush(_WAIT_S)
+
+
+def _produce(producer: Producer, topic: str, value: bytes, key: bytes | None, partition: int) -> None:
+    while True:
+        try:
+            producer.produce(topic, value, key, partition)
+        except BufferError:
+            producer.poll(0.05)
+        else:
+            return
 
 
 def _await_cleaner(stage: Stage, load: Load) -> None:

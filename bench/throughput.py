@@ -15,6 +15,7 @@ from bench.segments import TopicTail
 from bench.stage import Stage
 
 _POLL_S: Final = 0.02
+_REST: Final = 5  # times what a look takes: at many partitions looking costs, and the mirror shares the cores
 _STALL_S: Final = 120
 _JUST_NOW_S: Final = 0.2
 
@@ -83,9 +84,11 @@ def measure(
                 records = tail.read()
                 return _Sample(time.monotonic(), records, usage(*pids))
 
+            began = time.monotonic()
             first = last = sample()
+            look_s = time.monotonic() - began
             while last.records < goal.records():
-                time.sleep(_POLL_S)
+                time.sleep(max(_POLL_S, _REST * look_s))
                 check_alive(process, log)
                 now = sample()
                 if now.records > last.records or now.at - last.at < _STALL_S:

@@ -1,13 +1,14 @@
 """MirrorMaker 2 in dedicated mode (connect-mirror-maker.sh), without exactly-once, tuned as its users tune it.
 
-Large fetches, large batches, a linger, as many tasks as partitions, names kept by IdentityReplicationPolicy, the
-source's compression. The JVM options are those of Kafka's own scripts but for the heap, 1 GB in place of 2.
+Large fetches, large batches, a linger, as many tasks as partitions but eight at most, names kept by
+IdentityReplicationPolicy, the source's compression. The JVM options are those of Kafka's own scripts but for the heap, 1 GB in place of 2.
 """
 
 import uuid
 
 from bench.contenders.job import Command, Job
 
+_MOST_TASKS = 8
 _CLASS = "org.apache.kafka.connect.mirror.MirrorMaker"
 _JVM = (
     "-Xms256M",
@@ -58,7 +59,7 @@ offset.storage.replication.factor = 1
 status.storage.replication.factor = 1
 config.storage.replication.factor = 1
 emit.heartbeats.enabled = false
-tasks.max = {job.partitions}
+tasks.max = {min(job.partitions, _MOST_TASKS)}
 {east}.consumer.auto.offset.reset = earliest
 {east}.consumer.fetch.max.bytes = 52428800
 {east}.consumer.max.partition.fetch.bytes = 8388608
