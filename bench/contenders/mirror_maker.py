@@ -1,7 +1,8 @@
 """MirrorMaker 2 in dedicated mode (connect-mirror-maker.sh), without exactly-once, tuned as its users tune it.
 
 Large fetches, large batches, a linger, as many tasks as partitions but eight at most, names kept by
-IdentityReplicationPolicy, the source's compression. The JVM options are those of Kafka's own scripts but for the heap, 1 GB in place of 2.
+IdentityReplicationPolicy, the source's compression. The JVM options are those of Kafka's own scripts but for the heap,
+1 GB in place of 2.
 """
 
 import uuid
