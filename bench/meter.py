@@ -16,9 +16,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def with_children(pid: int) -> list[int]:
-    """A process and those that it has started, which live."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
+    """A process and those that its main thread has started, which live."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
 
 
 def peak_rss_megabytes(pid: int) -> float:
