@@ -18,7 +18,7 @@ TOPIC_ID = topic_id_text(bytes(range(16)))
 
 
 @pytest.fixture
-def mirror() -> MirrorCopy:
+def mirror(clock: list[float]) -> MirrorCopy:
     """Two partitions, all of which is copied."""
     made = MirrorCopy(Mirror("t", "s", TOPIC_ID, TOPIC_ID, 2, MirrorState.ACTIVE, 1), Budget(1 << 20))
     made.running = True
@@ -32,6 +32,7 @@ def mirror() -> MirrorCopy:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]
+    monkeypatch.setattr(module.time, "time_ns", lambda: 1_000_000_000_000)  # type: ignore[attr-defined]
     return now
 
 
