@@ -34,8 +34,12 @@ class Stage:
         new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1"})
         for created in admin.create_topics([new]).values():
             created.result(_WAIT_S)
-        last = data_directory(cluster) / f"{topic}-{partitions - 1}"
-        _until(last.exists, f"the log of {topic}")
+        self.await_logs(cluster, topic, partitions)
+
+    def await_logs(self, cluster: KafkaCluster, topic: str, partitions: int) -> None:
+        """Returns when the broker has made the logs of a topic: thousands take it long, and nobody shall pay for it."""
+        logs = [data_directory(cluster) / f"{topic}-{partition}" for partition in range(partitions)]
+        _until(lambda: all(log.exists() for log in logs), f"the logs of {topic}")
 
     def configure(self, cluster: KafkaCluster, topic: str, configs: Mapping[str, str]) -> None:
         entries = [

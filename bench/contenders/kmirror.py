@@ -21,6 +21,7 @@ def prepare(job: Job) -> Command:
     )
     _kmirror(environment, "link", "create", _LINK, *servers)
     _kmirror(environment, "mirror", "create", job.topic, "--link", _LINK, "--no-start")
+    stage.await_logs(stage.destination, job.topic, job.partitions)
     start = [sys.executable, "-m", "kmirror"]
     if job.profile:
         start = [sys.executable, "-m", "bench.profiling", job.profile, str(job.directory / "profile")]
