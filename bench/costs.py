@@ -14,8 +14,16 @@ Costs = dict[str, float]
 """CPU-seconds of the mirror, the source's broker and the destination's."""
 
 SIDES: Final = ("mirror", "source", "destination")
+_MERGED_BYTES: Final = 20_000  # on average: those of up to 16 KB are
+
+
+def _is_merged(load: dict[str, Any]) -> bool:
+    return bool(load["source_log_bytes"] < _MERGED_BYTES * load["source_batches"])
+
+
 _STEPS: Final = (
     ("a MB", "plain", lambda load: load["source_log_bytes"] / 1e6),
+    ("a MB more, if merged", "small", lambda load: load["source_log_bytes"] / 1e6 * _is_merged(load)),
     ("a batch of the source", "one", lambda load: load["source_batches"]),
     ("a record", "small-100", lambda load: load["records"]),
     ("a transaction's marker", "transactions", lambda load: load["offsets_without_a_record"]),
