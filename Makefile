@@ -33,10 +33,10 @@ help:
 demo: $(READY)
 	@$(BIN)/kmirror demo
 
-# Four at a time on two cores: tests wait more than they compute.
+# Three at a time on two cores: tests wait for brokers half of their time.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 tests/unit
-	$(BIN)/python -m pytest -n 4 --dist worksteal tests/cluster
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests/cluster
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit
