@@ -256,8 +256,8 @@ class Connection(Receiver):
         if request.flexible:
             header += b"\0"  # no tagged fields
         size = len(header) + sum(map(len, request.parts))
-        frame: list[Part] = [_LENGTH.pack(size) + header, *request.parts]
-        self._transport.writelines(cast("Any", frame))
+        frame: list[Any] = [_LENGTH.pack(size) + header, *request.parts]  # asyncio's transports know no pipes
+        self._transport.writelines(frame)
         if self._watch is None:
             self._watch = self._loop.call_later(_LOOK_S, self._check_deadlines)
 

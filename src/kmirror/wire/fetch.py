@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from kmirror.wire.errors import ProtocolError
 from kmirror.wire.pipes import Pipe
+from kmirror.wire.topics import encode_topic, read_topic
 from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
 
 API_KEY: Final = 1
@@ -115,8 +116,7 @@ def _by_topic(
         topics.setdefault(p.topic, []).append(p)
     out.append(encode_unsigned(len(topics) + 1))
     for name, items in topics.items():
-        topic = items[0].topic_id if version >= BY_ID else encode_unsigned(len(name) + 1) + name.encode()
-        yield topic + encode_unsigned(len(items) + 1), items
+        yield encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID), items
 
 
 def decode_fetch(
@@ -134,7 +134,7 @@ def _partitions(
     frame: memoryview, topics: int, position: int, version: int, piped: Mapping[int, Mapping[int, Pipe]]
 ) -> Iterable[Fetched]:
     for _ in range(topics):
-        topic, count, position = read_topic(frame, position, version)
+        topic, count, position = read_topic(frame, position, by_id=version >= BY_ID)
         for _ in range(count):
             index, error, high_watermark, stable, log_start, aborted, preferred, start, end = read_partition(
                 frame, position
@@ -164,18 +164,6 @@ def read_head(view: memoryview) -> tuple[int, int, int, int, int]:
     throttle, error, session_id = struct.unpack_from(">ihi", view, position)
     topics, position = read_unsigned(view, position + 10)
     return throttle, error, session_id, topics - 1, position
-
-
-def read_topic(view: memoryview, position: int, version: int) -> tuple[str | bytes, int, int]:
-    """(name or id, number of partitions, where the first begins)."""
-    topic: str | bytes
-    if version >= BY_ID:
-        topic, position = bytes(view[position : position + 16]), position + 16
-    else:
-        size, position = read_unsigned(view, position)
-        topic, position = bytes(view[position : position + size - 1]).decode(), position + size - 1
-    count, position = read_unsigned(view, position)
-    return topic, count - 1, position
 
 
 def read_partition(

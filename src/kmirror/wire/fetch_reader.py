@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from kmirror.wire import fetch
 from kmirror.wire.batch import COMPRESSION, HEADER, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
 from kmirror.wire.pipes import LEAST_BYTES, MOST_BYTES, Pipe, PipePool
+from kmirror.wire.topics import read_topic
 from kmirror.wire.varint import skip_tags
 
 _AHEAD_BYTES: Final = 256  # what stands between the records of two partitions is seldom longer
@@ -143,7 +144,7 @@ class FetchReader:
                 yield from self._to_memory(min(self.received + _AHEAD_BYTES, len(self._frame)))
 
     def _partitions(self, view: memoryview, position: int) -> tuple[int, int]:
-        return fetch.read_topic(view, position, self._version)[1:]
+        return read_topic(view, position, by_id=self._version >= fetch.BY_ID)[1:]
 
 
 def _topics(view: memoryview, _: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from kmirror.wire.errors import ProtocolError
 from kmirror.wire.pipes import Pipe
+from kmirror.wire.topics import encode_topic, read_topic
 from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
 
 API_KEY: Final = 0
@@ -49,8 +50,7 @@ def encode_produce(
         topics.setdefault(p.topic, []).append(p)
     out: list[bytes | memoryview | Pipe] = [_HEAD.pack(0, ACKS_ALL, timeout_ms), encode_unsigned(len(topics) + 1)]
     for name, items in topics.items():
-        out.append(items[0].topic_id if version >= BY_ID else encode_unsigned(len(name) + 1) + name.encode())
-        out.append(encode_unsigned(len(items) + 1))
+        out.append(encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID))
         for p in items:
             out.append(struct.pack(">i", p.partition) + encode_unsigned(len(p.batch) + 1))
             if p.pipe is None:
@@ -70,14 +70,8 @@ def decode_produce(frame: memoryview, version: int) -> tuple[int, list[Produced]
         position = skip_tags(frame, 4)
         topics, position = read_unsigned(frame, position)
         for _ in range(topics - 1):
-            topic: str | bytes
-            if version >= BY_ID:
-                topic, position = bytes(frame[position : position + 16]), position + 16
-            else:
-                size, position = read_unsigned(frame, position)
-                topic, position = bytes(frame[position : position + size - 1]).decode(), position + size - 1
-            count, position = read_unsigned(frame, position)
-            for _ in range(count - 1):
+            topic, count, position = read_topic(frame, position, by_id=version >= BY_ID)
+            for _ in range(count):
                 produced, position = _partition(frame, position, topic)
                 out.append(produced)
             position = skip_tags(frame, position)

@@ -1,0 +1,24 @@
+"""How Fetch and Produce name a topic: by its name, or by its id (KIP-516), and then the number of its partitions."""
+
+from typing import Final
+
+from kmirror.wire.varint import encode_unsigned, read_unsigned
+
+_ID_BYTES: Final = 16
+
+
+def encode_topic(name: str, topic_id: bytes, partitions: int, *, by_id: bool) -> bytes:
+    topic = topic_id if by_id else encode_unsigned(len(name) + 1) + name.encode()
+    return topic + encode_unsigned(partitions + 1)
+
+
+def read_topic(view: memoryview, position: int, *, by_id: bool) -> tuple[str | bytes, int, int]:
+    """(name or id, number of partitions, where the first begins); raises IndexError, ValueError."""
+    topic: str | bytes
+    if by_id:
+        topic, position = bytes(view[position : position + _ID_BYTES]), position + _ID_BYTES
+    else:
+        size, position = read_unsigned(view, position)
+        topic, position = bytes(view[position : position + size - 1]).decode(), position + size - 1
+    count, position = read_unsigned(view, position)
+    return topic, count - 1, position
