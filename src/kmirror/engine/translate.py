@@ -24,17 +24,16 @@ def translate(
     `records` are whole batches, the last perhaps cut off; `aborted` the (producer id, first offset) of the aborted
     transactions that overlap them, as a read_committed fetch tells. After a Stop nothing follows. Neighbouring batches
     that may be merged become one step, if each has at most the first of `most_bytes`, and all together the second.
-    `piped` tells where batches begin of which the last bytes are in a pipe: their checksums are left to the
+    `piped` tells, in order, where batches begin of which the last bytes are in a pipe: their checksums are left to the
     destination's broker, which looks at each.
     """
     open_aborted = sorted(aborted, key=lambda transaction: transaction[1], reverse=True)
     aborting: set[int] = set()
     at = 0
-    places = sorted(piped)
     try:
         while True:
             committed = -1 if aborting else open_aborted[-1][1] if open_aborted else wire.NO_OFFSET
-            start, rest = 0, records[at : next((place for place in places if place >= at), None)]
+            start, rest = 0, records[at : next((place for place in piped if place >= at), None)]
             for end, batches, count, first, latest in scan(rest, position, committed, most_bytes):
                 yield Append(position, count, rest[start:end], first, latest, batches)
                 position += count
