@@ -184,11 +184,7 @@ class PartitionCopy:
 
         None: they were of another producer id than that of our batches.
         """
-        self.counters.fills += log_end - self.appender.log_end
-        if epoch is None:
-            self.appender.filled_by_another(log_end)
-        else:
-            self.appender.filled(log_end, epoch, time.monotonic())
+        self.offsets_taken(log_end, epoch)
         self.marking = False
         self.in_doubt = False
         self.sure_since = self.held_since
@@ -201,6 +197,14 @@ class PartitionCopy:
         else:
             self._queue.popleft()
         self.touch()
+
+    def offsets_taken(self, log_end: int, epoch: int | None) -> None:
+        """As `filled`, of a partition that may be closed by now: nothing waits there."""
+        self.counters.fills += log_end - self.appender.log_end
+        if epoch is None:
+            self.appender.filled_by_another(log_end)
+        else:
+            self.appender.filled(log_end, epoch, time.monotonic())
 
     def own_queue(self) -> None:
         """Takes what waits into memory of its own: else a small part keeps a large answer, and others hardly less."""

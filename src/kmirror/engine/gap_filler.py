@@ -10,7 +10,6 @@ know of a record where the source has a gap by now.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -194,8 +193,7 @@ class GapFiller:
         elif end > wanted:
             await self._overrun(copy, end, wanted)
         elif not copy.is_open:  # halted meanwhile: somebody waits for what was on its way
-            copy.counters.fills += end - copy.appender.log_end
-            copy.appender.filled(end, token, time.monotonic())
+            copy.offsets_taken(end, token)
             self._on_filled(copy)
         else:
             copy.filled(end, token)

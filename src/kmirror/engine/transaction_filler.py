@@ -6,7 +6,6 @@ with a run token goes another way: see engine/fence.py.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -167,10 +166,7 @@ class TransactionFiller:
         elif fault is not None:
             self._on_broken(copy, fault)
         elif not copy.is_open:  # halted meanwhile: somebody waits for what was on its way
-            if epoch is None:
-                copy.appender.filled_by_another(end)
-            else:
-                copy.appender.filled(end, epoch, time.monotonic())
+            copy.offsets_taken(end, epoch)
             self._on_filled(copy)
         else:
             copy.filled(end, epoch)
