@@ -21,12 +21,8 @@ SIDES = ("source", "destination")
 
 
 @pytest.fixture(scope="module")
-def link(
-    nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory, east: KafkaCluster, west: KafkaCluster
-) -> Iterator[TestLink]:
-    command = Kmirror(tmp_path_factory.mktemp("pipes") / "home")
-    yield TestLink(command, east, west).create()
-    assert not command.stop_all()
+def link(module_home: Kmirror, east: KafkaCluster, west: KafkaCluster) -> TestLink:
+    return TestLink(module_home, east, west).create()
 
 
 def pipes_of(link: TestLink) -> int:

@@ -1,7 +1,6 @@
 """Logs of small batches on real brokers: merged on their way, the same to every reader, whatever breaks meanwhile."""
 
 import random
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -21,12 +20,8 @@ SMALL = {"batch.num.messages": 4, "linger.ms": 1}
 
 
 @pytest.fixture(scope="module")
-def link(
-    nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory, east: KafkaCluster, west: KafkaCluster
-) -> Iterator[TestLink]:
-    command = Kmirror(tmp_path_factory.mktemp("small") / "home")
-    yield TestLink(command, east, west).create()
-    assert not command.stop_all()
+def link(module_home: Kmirror, east: KafkaCluster, west: KafkaCluster) -> TestLink:
+    return TestLink(module_home, east, west).create()
 
 
 def small(link: TestLink, topic: str, count: int, *, partition: int = 0, compression: str = "none") -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -271,12 +272,7 @@ def test_a_connection_that_is_cut_at_a_first_gap(
 ) -> None:
     """The link's own transaction may be open, committed, or never begun; renewing the run token ends it."""
     met = proxy_of(proxied_link).arm(Fault(**fault)).met
-    gap(proxied_link, fresh, count)
-    assert met.wait(30)
-    proxied_link.await_caught_up(fresh)
-    gap(proxied_link, fresh, 2)
-    proxied_link.assert_exact(fresh, at_least=17)
-    proxied_link.await_status(fresh, "ACTIVE")
+    _meets_and_goes_on(proxied_link, fresh, count, met, at_least=17)
 
 
 def test_a_runner_killed_in_a_transaction_of_the_link(
@@ -360,12 +356,17 @@ def test_a_connection_that_is_cut(
     met = proxy_of(proxied_link).arm(Fault(api=api, **fault)).met
     if api == INIT_PRODUCER_ID:
         proxied_link.start()
-    gap(proxied_link, mirrored, count)
+    _meets_and_goes_on(proxied_link, mirrored, count, met, at_least=22)
+
+
+def _meets_and_goes_on(link: TestLink, topic: str, count: int, met: threading.Event, *, at_least: int) -> None:
+    """A gap of so many offsets meets the fault, and all is as it should be behind another one."""
+    gap(link, topic, count)
     assert met.wait(30)
-    proxied_link.await_caught_up(mirrored)
-    gap(proxied_link, mirrored, 2)
-    proxied_link.assert_exact(mirrored, at_least=22)
-    proxied_link.await_status(mirrored, "ACTIVE")
+    link.await_caught_up(topic)
+    gap(link, topic, 2)
+    link.assert_exact(topic, at_least=at_least)
+    link.await_status(topic, "ACTIVE")
 
 
 @pytest.mark.parametrize(("api", "count"), [(ADD_PARTITIONS, 40), (END_TRANSACTION, 1)])

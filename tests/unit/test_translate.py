@@ -11,26 +11,11 @@ from kmirror.engine.translate import translate
 from kmirror.wire.batch import decode, header, leader_epoch, split
 from support.batches import LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch, dense, marker, message, message_set
 from support.source_log import ABORTED, HOLE, MARKER, RECORD, SourceLog, source_logs
+from support.steps import plain
 
 
 def steps(data: bytes, position: int = 0, aborted: list[tuple[int, int]] | None = None) -> list[Step]:
     return list(translate(memoryview(bytearray(data)), position, aborted or []))
-
-
-def plain(found: list[Step]) -> list[tuple[object, ...]]:
-    """Steps as values that compare by content."""
-    out: list[tuple[object, ...]] = []
-    for step in found:
-        match step:
-            case Append():
-                out.append(("append", step.base, step.count, bytes(step.batch), step.max_timestamp))
-            case Fill():
-                out.append(("fill", step.base, step.count, step.gap))
-            case Reencode():
-                out.append(("reencode", step.base, step.count, bytes(step.batch), step.form))
-            case Stop():
-                out.append(("stop", step.base, step.code))
-    return out
 
 
 def assert_contiguous(found: list[Step], position: int) -> None:
