@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import confluent_kafka
 
+from bench.latency import FLOOR, Latency
 from bench.plan import Plan
 from bench.run import Results
 from bench.stage import Stage
@@ -52,6 +53,7 @@ def document(results: Results, machine: dict[str, Any]) -> dict[str, Any]:
         "measured_on": machine,
         "loads": [_load(results, load.name) for load in results.plan.loads],
         "latency_at_1000_records_per_s": [asdict(latency) for latency in results.latencies],
+        "latency_against_floor": latency_ratios(results.latencies),
         "runs": [asdict(copied) for copied in results.copies],
     }
 
@@ -104,6 +106,31 @@ def ratios(contenders: dict[str, dict[str, float]]) -> dict[str, dict[str, float
         for name, theirs in contenders.items()
         if name != "kmirror"
     }
+
+
+def latency_medians(latencies: Sequence[Latency]) -> dict[str, dict[str, float]]:
+    """Of all rounds of each contender."""
+    return {
+        name: {
+            key: statistics.median(getattr(one, key) for one in latencies if one.contender == name)
+            for key in ("p50_ms", "p99_ms", "max_ms", "cpu_percent")
+        }
+        for name in dict.fromkeys(latency.contender for latency in latencies)
+    }
+
+
+def latency_ratios(latencies: Sequence[Latency]) -> dict[str, dict[str, float]]:
+    """Each mirror against the floor, round by round, and the median of that: less is better, and 1 is the least."""
+    floor = [one for one in latencies if one.contender == FLOOR]
+    found = {}
+    for name in dict.fromkeys(latency.contender for latency in latencies):
+        pairs = list(zip((one for one in latencies if one.contender == name), floor, strict=False))
+        if name not in {"none", FLOOR} and pairs:
+            found[name] = {
+                key: statistics.median(getattr(one, key) / getattr(least, key) for one, least in pairs)
+                for key in ("p50_ms", "p99_ms")
+            }
+    return found
 
 
 def _load(results: Results, name: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Final
 
 from bench.contenders import CONTENDERS, Job
 from bench.fill import Filled, fill, traffic
+from bench.latency import FLOOR, PARTITIONS, Latency, measure_latency
 from bench.latency import TOPIC as PACE
-from bench.latency import Latency, measure_latency
 from bench.loads import Load
 from bench.oracle import check_copy
 from bench.payload import write_payloads
@@ -92,13 +92,15 @@ def _copy(plan: Plan, stage: Stage, load: Load, name: str, *, check: bool) -> Co
 def _latencies(plan: Plan, stage: Stage) -> list[Latency]:
     measured = []
     warm_s, seconds = (2.0, 5.0) if plan.short else (10.0, 30.0)
-    for name in ("none", *plan.contenders):
-        if name == "loop" or (name == "mm2" and plan.short):
+    contenders = {"none": None, FLOOR: CONTENDERS["loop"]}
+    contenders |= {name: CONTENDERS[name] for name in plan.contenders if name != "loop"}
+    for name, contender in contenders.items():
+        if name == "mm2" and plan.short:
             continue
         stage.clear()
-        job = Job(stage, PACE, 1, "none", _directory(stage), eager=True)
+        job = Job(stage, PACE, PARTITIONS, "none", _directory(stage), eager=True)
         try:
-            measured.append(measure_latency(name, CONTENDERS.get(name), job, warm_s=warm_s, seconds=seconds))
+            measured.append(measure_latency(name, contender, job, warm_s=warm_s, seconds=seconds))
         except TimeoutError as e:  # falling behind is a result too, and no reason to lose the others
             print(f"latency: {name}: not measured: {e}", flush=True)
             continue

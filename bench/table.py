@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-from bench.report import by_contender, ratios
+from bench.latency import FLOOR, PARTITIONS
+from bench.report import by_contender, latency_medians, latency_ratios, ratios
 from bench.run import Results
 
 _NAMES: Final = {
@@ -12,6 +13,7 @@ _NAMES: Final = {
     "loop": "record loop",
     "kmirror": "kmirror",
     "none": "no mirror: source itself",
+    FLOOR: "floor: record by record",
 }
 _COLUMNS: Final = ("", "MB/s", "MB/CPU-s", "MB/CPU-s of brokers", "peak RSS MB", "start-up s", "batch KB")
 
@@ -56,17 +58,17 @@ def print_tables(results: Results) -> None:
 def _print_latencies(results: Results) -> None:
     if not results.latencies:
         return
-    print("\nLatency at 1,000 records/s, ms")
-    rows: list[Sequence[str]] = [("", "p50", "p99", "max", "CPU %")]
-    for name in dict.fromkeys(latency.contender for latency in results.latencies):
-        rounds = [latency for latency in results.latencies if latency.contender == name]
+    print(f"\nLatency at 1,000 records/s over {PARTITIONS} partitions, ms")
+    rows: list[Sequence[str]] = [("", "p50", "p99", "max", "CPU %", "p50 : floor", "p99 : floor")]
+    against_floor = latency_ratios(results.latencies)
+    for name, of in latency_medians(results.latencies).items():
+        ratio = against_floor.get(name)
         rows.append(
             (
                 _NAMES[name],
-                f"{statistics.median(one.p50_ms for one in rounds):.1f}",
-                f"{statistics.median(one.p99_ms for one in rounds):.1f}",
-                f"{statistics.median(one.max_ms for one in rounds):.1f}",
-                f"{statistics.median(one.cpu_percent for one in rounds):.1f}" if name != "none" else "",
+                *(f"{of[key]:.1f}" for key in ("p50_ms", "p99_ms", "max_ms")),
+                f"{of['cpu_percent']:.1f}" if name != "none" else "",
+                *(f"{ratio[key]:.1f} x" if ratio else "" for key in ("p50_ms", "p99_ms")),
             )
         )
     _print(rows)

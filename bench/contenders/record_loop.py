@@ -2,6 +2,9 @@
 
 Records are taken in lots, and produced with the original partition, timestamp and headers. (`produce_batch` can't
 carry headers.) Large fetches and batches, the source's compression, acks=all, no idempotence, no callback a record.
+
+In its eager form it is what takes the least time: each record is polled alone, and sent at once with nothing but key
+and value. (`consume` waits until its lot is full or its time is over.)
 """
 
 import signal
@@ -22,6 +25,7 @@ def prepare(job: Job) -> Command:
             *(sys.executable, "-m", "bench.contenders.record_loop"),
             *(stage.source.bootstrap_servers, stage.destination.bootstrap_servers),
             *(job.topic, str(job.partitions), job.compression),
+            *(["--eager"] if job.eager else []),
         ]
     )
 
@@ -61,6 +65,26 @@ def copy_for_ever(source: str, destination: str, topic: str, partitions: int, co
         producer.poll(0)
 
 
+def pass_on_for_ever(source: str, destination: str, topic: str, partitions: int, compression: str) -> None:
+    """Each record by itself, as soon as it comes."""
+    consumer = Consumer(
+        {"bootstrap.servers": source, "group.id": "bench-loop", "enable.auto.commit": False, "fetch.wait.max.ms": 100}
+    )
+    producer = Producer(
+        {"bootstrap.servers": destination, "acks": "all", "linger.ms": 0, "compression.type": compression}
+    )
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
+    while True:
+        message = consumer.poll(0.1)
+        if message is not None:
+            error = message.error()
+            if error is not None:
+                _tolerate(error)
+            else:
+                producer.produce(topic, message.value(), message.key(), message.partition())
+        producer.poll(0)
+
+
 def _produce(producer: Producer, topic: str, message: Message) -> None:
     while True:
         try:
@@ -85,4 +109,5 @@ def _tolerate(error: KafkaError) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    copy_for_ever(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
+    copy = pass_on_for_ever if sys.argv[6:] == ["--eager"] else copy_for_ever
+    copy(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])

@@ -7,7 +7,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from bench import plot, quick, workers
+from bench.arrivals import Arrivals
+from bench.latency import FLOOR, Latency
 from bench.meter import Usage
+from bench.report import latency_medians, latency_ratios
 from bench.throughput import Copied
 
 
@@ -48,6 +51,25 @@ def test_results_become_pictures(tmp_path: Path) -> None:
 
 def _words(svg: str) -> set[str | None]:
     return {element.text for element in ET.fromstring(svg).iter() if element.tag.endswith("text")}
+
+
+def test_latency_is_told_against_the_floor_of_its_own_round() -> None:
+    rounds = [("none", 0.4, 1.0), (FLOOR, 1.0, 4.0), ("kmirror", 1.5, 4.4)]
+    rounds += [("none", 0.8, 9.0), (FLOOR, 2.0, 40.0), ("kmirror", 3.0, 36.0)]
+    rounds += [("none", 0.4, 1.0), (FLOOR, 1.0, 4.0), ("kmirror", 1.7, 8.0)]
+    found = [Latency(name, 30_000, p50, p99, 50.0, 20.0) for name, p50, p99 in rounds]
+    assert latency_ratios(found) == {"kmirror": {"p50_ms": 1.5, "p99_ms": 1.1}}
+    assert latency_medians(found)["kmirror"] == {"p50_ms": 1.7, "p99_ms": 8.0, "max_ms": 50.0, "cpu_percent": 20.0}
+    assert latency_ratios([one for one in found if one.contender != FLOOR]) == {}
+
+
+def test_arrivals_are_seen_by_who_else_has_the_file(tmp_path: Path) -> None:
+    seen = Arrivals.make(tmp_path / "arrivals")
+    reader = Arrivals(tmp_path / "arrivals")
+    for sent_s, arrived_s in ((0.9, 1.1), (1.0, 1.5), (2.0, 2.25), (2.5, 2.6)):
+        reader.add(int(sent_s * 1e9), int(arrived_s * 1e9))
+    assert len(seen) == 4
+    assert seen.under_way_ms(1.0, 1.0) == [500.0, 250.0]
 
 
 def copied_by(rate: float, mirror_s: float, brokers_s: float) -> Copied:
