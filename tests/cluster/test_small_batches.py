@@ -169,7 +169,7 @@ def test_what_is_refused_in_the_middle_of_a_run_is_told_exactly(link: TestLink, 
 
 
 def test_bounds_of_merged_batches(link: TestLink, topic_name: str) -> None:
-    """No more than about 128 KB, and large ones between them keep their bounds."""
+    """Large ones between them keep their bounds."""
     create_topic(link.source.bootstrap_servers, topic_name)
     for turn in range(3):
         small(link, topic_name, 1_500)

@@ -4,7 +4,7 @@ from collections import deque
 
 import pytest
 
-from kmirror.engine.coalesce import MERGED_BYTES, SMALL_BYTES, before, take
+from kmirror.engine.coalesce import MERGED_BYTES, PACKED_BYTES, SMALL_BYTES, before, run_bytes, take
 from kmirror.engine.steps import Append, Fill, Gap
 from kmirror.engine.translate import translate
 from kmirror.wire import batch as wire
@@ -42,11 +42,44 @@ def sent(waiting: deque[Append | Fill], most_bytes: int = MERGED_BYTES) -> list[
 
 
 def test_all_that_waits_is_merged_up_to_the_limit() -> None:
-    waiting = queue(*(sized(base) for base in range(300)))
+    waiting = queue(*(sized(base) for base in range(2000)))
     size = waiting[0].size
     most = MERGED_BYTES // size
     assert sent(waiting)[:2] == [(0, most, most), (most, most, most)]
     assert not waiting
+
+
+@pytest.mark.parametrize("came", [10_000, MERGED_BYTES, MERGED_BYTES + 1, 1 << 20, 3 << 20])
+def test_what_a_fetch_brings_becomes_batches_of_about_one_size(came: int) -> None:
+    log = memoryview(b"".join(sized(base, SMALL_BYTES - 100) for base in range(max(1, came // SMALL_BYTES))))
+    sizes = [step.size for step in runs(bytes(log), most=(SMALL_BYTES, run_bytes(log, MERGED_BYTES)))]
+    assert sum(sizes) == len(log)
+    assert max(sizes) <= MERGED_BYTES
+    assert max(sizes) - min(sizes) <= len(sizes) * SMALL_BYTES
+    assert len(sizes) == -(-sum(sizes) // MERGED_BYTES)
+
+
+def test_how_large_runs_are_to_be() -> None:
+    assert run_bytes(memoryview(sized(0)), MERGED_BYTES) == MERGED_BYTES, "one holds all"
+    assert run_bytes(memoryview(sized(0, codec=3)), MERGED_BYTES) == PACKED_BYTES, "it is unpacked and packed at once"
+    assert run_bytes(memoryview(bytes(5_000_000)), 0) == 0, "merging is off"
+    assert run_bytes(memoryview(b""), MERGED_BYTES) == MERGED_BYTES
+
+
+@pytest.mark.parametrize("together", [0, MERGED_BYTES])
+def test_short_records_do_not_become_a_batch_that_is_too_large(together: int) -> None:
+    """What counts from the start of a batch takes more bytes in a larger one: of records of one byte a third more."""
+    short = [batch(base, [Rec(n, b"v", at=base * 20 + n) for n in range(900)]) for base in range(0, 90_000, 900)]
+    waiting = runs(*short, most=(SMALL_BYTES, together))
+    sizes, position = [], 0
+    while waiting:
+        step, _ = take(waiting, MERGED_BYTES)
+        assert step.base == position
+        position = step.end
+        sizes.append(step.size)
+    assert position == 90_000
+    assert max(sizes) <= 1.15 * MERGED_BYTES < 1_048_588, "max.message.bytes"
+    assert len(sizes) <= 3
 
 
 @pytest.mark.parametrize("most_bytes", [0, 1, SMALL, 3 * SMALL, 20 * SMALL + 7, MERGED_BYTES])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kmirror.engine import copy as copy_module
 from kmirror.engine.appender import Verdict
 from kmirror.engine.budget import Budget
+from kmirror.engine.coalesce import MERGED_BYTES
 from kmirror.engine.copy import PartitionCopy, refused_gap
 from kmirror.engine.steps import Append, Fill, Gap, Stop
 from kmirror.errors import AuthorizationFailed, ClusterError
@@ -247,8 +248,7 @@ def test_small_batches_are_taken_together_and_less_of_them_after_a_refusal() -> 
     for base in range(0, 60, 3):
         batch = memoryview(bytearray(dense(base, 3)))
         enqueue(copy, budget, Append(base, 3, batch, 1, 2))
-    size = len(dense(0, 3))
-    together = 1000 // size
+    together = 1150 // (len(dense(57, 3)) + 3 * 8)  # a record may become so much longer
     assert copy.next_bytes == 1000
     step = copy.take()
     assert (step.base, step.count, step.source_batches) == (0, 3 * together, together)
@@ -264,6 +264,20 @@ def test_small_batches_are_taken_together_and_less_of_them_after_a_refusal() -> 
     assert step.size == len(dense(step.base, 3))
     copy.cut_at(54)  # what waits is still apart
     assert copy.position == 54
+
+
+def test_of_small_batches_is_asked_for_what_makes_whole_merged_ones() -> None:
+    copy = made()
+    copy.merged_bytes = MERGED_BYTES
+    assert copy.bytes_to_fetch(1 << 20) == 1 << 20
+    copy.small = True
+    assert copy.bytes_to_fetch(1 << 20) == MERGED_BYTES
+    assert copy.bytes_to_fetch(4 << 20) == 4 * MERGED_BYTES
+    assert copy.bytes_to_fetch(1000) == 1000
+    copy.fetch_bytes = 2 << 20
+    assert copy.bytes_to_fetch(1 << 20) == 2 << 20, "the next batch is so large"
+    copy.fetch_bytes = copy.merged_bytes = 0
+    assert copy.bytes_to_fetch(1 << 20) == 1 << 20, "merging is off"
 
 
 def test_a_write_that_is_denied_is_told_until_a_batch_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

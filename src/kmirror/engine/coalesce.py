@@ -9,11 +9,19 @@ from itertools import accumulate
 from typing import Final
 
 from kmirror.engine.steps import Append, Fill
+from kmirror.wire import batch as wire
 from kmirror.wire.batch import BatchHeader, header, split
 from kmirror.wire.merge import codec_to_merge, merge
 
-MERGED_BYTES: Final = 128 << 10
-"""The most that is merged into one batch: of what a source batch takes, so it may become a little more."""
+MERGED_BYTES: Final = 900_000
+"""The most that is merged into one batch: of what the source's batches take. A little below Kafka's own
+max.message.bytes, for it may become more (`_GROWN_PART`); a topic that takes less is given less
+(`PartitionCopy.merge_less`)."""
+PACKED_BYTES: Final = 256 << 10
+"""As much of compressed ones: to unpack and pack them again takes long, and all else waits meanwhile."""
+_GROWTH_BYTES: Final = 8
+"""How much longer a record may become: its length, its offset delta and its timestamp delta are written anew."""
+_GROWN_PART: Final = 1.15
 SMALL_BYTES: Final = 16 << 10
 """Of larger batches rewriting the records costs more than a batch does, unless the way is long."""
 
@@ -42,6 +50,15 @@ def take(queue: deque[Append | Fill], most_bytes: int, small_bytes: int = SMALL_
     return step, sum(part.size for part in parts)
 
 
+def run_bytes(records: memoryview, most_bytes: int) -> int:
+    """How large runs of small batches are to be, so that what came becomes batches of about one size."""
+    came_bytes = len(records)
+    if came_bytes >= wire.HEADER_BYTES and wire.attributes(records) & wire.COMPRESSION:
+        most_bytes = min(most_bytes, PACKED_BYTES)
+    runs = -(-came_bytes // most_bytes) if most_bytes else 1
+    return min(most_bytes, came_bytes // runs + SMALL_BYTES) if runs > 1 else most_bytes
+
+
 def before(step: Append, offset: int) -> Append:
     """The part of a step whose batches begin before `offset`, which is behind its base."""
     batches = sum(batch.base_offset < offset for batch in split(step.batch)) if step.source_batches > 1 else 1
@@ -50,10 +67,13 @@ def before(step: Append, offset: int) -> Append:
 
 def _together(queue: Iterable[Append | Fill], most_bytes: int, small_bytes: int) -> Iterator[Append]:
     """The first steps that may become one batch: all small, of one codec."""
-    codec, size = None, 0
+    codec, size, grown = None, 0, 0
     for step in queue:
+        if not isinstance(step, Append) or not step.is_small(small_bytes):
+            return
         size += step.size
-        if not isinstance(step, Append) or size > most_bytes or not step.is_small(small_bytes):
+        grown += _grown(step)
+        if size > most_bytes or grown > _GROWN_PART * most_bytes:
             return
         found = codec_to_merge(step.batch)
         if found is None or codec not in {None, found}:
@@ -62,10 +82,17 @@ def _together(queue: Iterable[Append | Fill], most_bytes: int, small_bytes: int)
         yield step
 
 
+def _grown(step: Append) -> int:
+    return step.size + _GROWTH_BYTES * step.count
+
+
 def _shorten(queue: deque[Append | Fill], most_bytes: int) -> None:
-    """A run may be longer than what is to be merged by now."""
+    """A run may be longer than what is to be merged by now, or would become too long by many short records."""
     first = queue[0]
-    if isinstance(first, Append) and first.source_batches > 1 and first.size > most_bytes:
+    if not isinstance(first, Append) or first.source_batches == 1:
+        return
+    most_bytes = min(most_bytes, int(_GROWN_PART * most_bytes * first.size / _grown(first)))
+    if first.size > most_bytes:
         sizes = accumulate(len(batch.data) for batch in split(first.batch))
         _divide_first(queue, max(1, sum(size <= most_bytes for size in sizes)))
 

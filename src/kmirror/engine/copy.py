@@ -7,16 +7,16 @@ from typing import Final, Protocol
 from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.budget import Budget
-from kmirror.engine.coalesce import SMALL_BYTES, before, take
+from kmirror.engine.coalesce import MERGED_BYTES, PACKED_BYTES, SMALL_BYTES, before, take
 from kmirror.engine.counters import MirrorCounters
 from kmirror.engine.lag import Sight, SourceEnds, age_ms
 from kmirror.engine.nearby import Nearby
 from kmirror.engine.steps import Append, Fill, Gap, Stop
-from kmirror.engine.window import FAR_BATCH_BYTES
 from kmirror.errors import with_remedy
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.status import PartitionState, PartitionStatus, Trouble
+from kmirror.wire import batch as wire
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_bytes
 
@@ -85,6 +85,8 @@ class PartitionCopy:
         self.node = -1
         self.ending: Stop | None = None
         self.fetch_bytes = 0
+        self.small = False
+        """What came last were small batches, several at a time."""
         self.source_end: int | None = None
         self.fetched_ms: int | None = None
         self.source_trouble: Trouble | None = None
@@ -98,7 +100,7 @@ class PartitionCopy:
         self.nearby = Nearby()
         self.far = False
         self.suspect = False
-        self._merged_most = FAR_BATCH_BYTES
+        self._merged_most = MERGED_BYTES
         self.counters = counters or MirrorCounters()
         self._queue: deque[Append | Fill] = deque()
         self._queue_bytes = 0
@@ -133,6 +135,12 @@ class PartitionCopy:
         """Enough waits to be sent: no more is fetched until acks make room."""
         return self._queue_bytes >= most_bytes or len(self._queue) >= _MOST_STEPS
 
+    def bytes_to_fetch(self, each: int) -> int:
+        """How many are asked for, where it may be so many: of small batches what makes whole merged ones."""
+        if self.small and self.merged_bytes and each > MERGED_BYTES:
+            each -= each % MERGED_BYTES
+        return max(self.fetch_bytes, each)
+
     def enqueue(self, step: Append | Fill) -> None:
         """Takes a step whose bytes the budget already counts. Neighbouring gaps become one: one request fills them."""
         last = self._queue[-1] if self._queue else None
@@ -166,10 +174,13 @@ class PartitionCopy:
 
     def _merging(self) -> tuple[int, int]:
         """To how many bytes batches are merged, and which are small enough for it."""
-        if not self.far or not self.merged_bytes:
-            return min(self.merged_bytes, self._merged_most), SMALL_BYTES
-        most = min(FAR_BATCH_BYTES, self._merged_most)
-        return most, most // 2
+        most = min(self.merged_bytes, self._merged_most)
+        if self.far and most:
+            return most, most // 2
+        first = self.next_step()
+        if most and isinstance(first, Append) and wire.attributes(first.batch) & wire.COMPRESSION:
+            most = min(most, PACKED_BYTES)
+        return most, SMALL_BYTES
 
     def merge_less(self, refused: Append) -> None:
         """A merged batch is not taken: smaller ones may be, and else it is one of the source's that is not."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kmirror.engine.coalesce import SMALL_BYTES
+from kmirror.engine.coalesce import SMALL_BYTES, run_bytes
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.denied import explained
 from kmirror.engine.reencode import reencode
@@ -59,7 +59,7 @@ class Intake:
             self._tell.on_moved(copy)
             return None
         follows = leader != self._node
-        most_bytes = (SMALL_BYTES, copy.merged_bytes)
+        most_bytes = (SMALL_BYTES, run_bytes(fetched.records, copy.merged_bytes))
         steps = list(translate(fetched.records, copy.position, fetched.aborted, most_bytes, fetched.piped))
         if follows and (fetched.error or fetched.diverging is not None or any(map(_needs_leader, steps))):
             # It may be behind, begin later, or be compacted further: how the log is the leader says.
@@ -78,6 +78,8 @@ class Intake:
     def _queue(self, copy: PartitionCopy, fetched: Fetched, steps: Sequence[Step]) -> int:
         kept = 0
         start = copy.position
+        last = steps[-1] if steps else None
+        copy.small = isinstance(last, Append) and last.source_batches > 1
         for step in self._sendable(steps):
             if copy.limit is not None and step.base >= copy.limit:
                 break

@@ -5,7 +5,7 @@ the source ends, so the first record not yet copied came between the last answer
 did. Its timestamp is believed within these two. So an idle topic is never late, however old its last record is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 _MOST: Final = 16
@@ -45,7 +45,7 @@ class SourceEnds:
         if answers and (end < answers[-1].end or answered_ms < answers[-1].answered_ms):
             answers.clear()  # another leader that knows less, or a clock that was set back
         if answers and end == answers[-1].end:  # it was there from the first answer on, and nothing else until now
-            answers[-1] = replace(answers[-1], asked_ms=asked_ms)
+            answers[-1] = _Answer(asked_ms, answers[-1].answered_ms, end)
         else:
             answers.append(_Answer(asked_ms, answered_ms, end))
         while len(answers) > 1 and answers[1].end <= copied_end:

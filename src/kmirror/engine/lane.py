@@ -129,7 +129,7 @@ class Lane:
                 self._changed[copy] = None
 
     def _ask_for(self, copy: PartitionCopy) -> None:
-        most = max(copy.fetch_bytes, self._each)
+        most = copy.bytes_to_fetch(self._each)
         wish = (copy.generation, copy.position, copy.position_epoch, most)
         if self.asked.get(copy) == wish:
             return

@@ -16,6 +16,11 @@ class SlowBrokers:
         self.nodes: frozenset[int] = frozenset()
         self._over_since: dict[int, float] = {}
 
+    @property
+    def is_none(self) -> bool:
+        """None is slow, nor about to be."""
+        return not self.nodes and not self._over_since
+
     def look(self, waiting: Mapping[int, int], room_bytes: int, *, brokers: int, now_s: float) -> frozenset[int]:
         """`waiting`: bytes by node. Returns which nodes have become slow, and which are so no more."""
         most = room_bytes // 2

@@ -69,6 +69,8 @@ class SourceFetcher:
         self._waiting = 0
         self._slow = SlowBrokers()
         self._pipes = pipes
+        self._window_of = (-1, -1, -1.0)
+        self._last_window: Window
         self._lanes = [Lane(lambda copy: fetched_from(copy) == node, tell.on_moved) for _ in range(MOST_LANES)]
 
     def end(self, copy: PartitionCopy) -> None:
@@ -105,6 +107,7 @@ class SourceFetcher:
     async def _run_lane(self, number: int) -> None:
         lane = self._lanes[number]
         while True:
+            await asyncio.sleep(0)  # what came is sent before more is asked for
             self._look_at_brokers(self._window().room_bytes)
             window = self._look(number)
             if not lane.asked:
@@ -126,24 +129,33 @@ class SourceFetcher:
                 self._tell.on_stale()
                 await asyncio.sleep(RETRY_S)
 
+    @property
+    def _members(self) -> int:
+        return sum([len(lane.members) for lane in self._lanes])
+
     def _window(self) -> Window:
-        return fetch_window(
-            self._settings,
-            brokers=self._brokers(),
-            partitions=sum(len(lane.members) for lane in self._lanes),
-            round_trip_s=self._cluster.round_trip_s,
-        )
+        """Made anew when something of it has changed: it is asked for several times with each fetch."""
+        made_of = (self._brokers(), self._members, self._cluster.round_trip_s)
+        if made_of != self._window_of:
+            brokers, partitions, round_trip_s = self._window_of = made_of
+            self._last_window = fetch_window(
+                self._settings, brokers=brokers, partitions=partitions, round_trip_s=round_trip_s
+            )
+        return self._last_window
 
     def _look(self, number: int) -> Window:
         """Has a lane take up what has changed: its share of all partitions."""
         window = self._window()
-        share = -(-sum(len(lane.members) for lane in self._lanes) // window.lanes) if number < window.lanes else 0
+        share = -(-self._members // window.lanes) if number < window.lanes else 0
         self._lanes[number].look(most=share, room_bytes=window.room_bytes, each=window.each, slow=self._slow.nodes)
         return window
 
     def _look_at_brokers(self, room_bytes: int) -> None:
         """For a slow broker of the destination nothing is fetched for now, and the others don't wait for it."""
         self._queued = {copy for copy in self._queued if copy.queued_bytes}
+        if not self._queued and self._slow.is_none:
+            self._waiting = 0
+            return
         waiting: Counter[int] = Counter()
         for copy in self._queued:
             waiting[copy.node] += copy.queued_bytes

@@ -12,11 +12,8 @@ from kmirror.model.settings import LinkSettings
 FAR_S: Final = 0.02
 """A round trip that is longer makes a cluster a far one."""
 MOST_LANES: Final = 4
-FAR_BATCH_BYTES: Final = 900_000
-"""To what batches are merged for a far destination, of which five at most may be on their way in a partition. A little
-below Kafka's own max.message.bytes; a topic that takes less is given less (`PartitionCopy.merge_less`)."""
-REQUEST_BYTES: Final = 1 << 20
-"""What makes up a request to a destination that is near."""
+REQUEST_BYTES: Final = 2 << 20
+"""What makes up a request to a destination that is near: two merged batches."""
 _FAR_REQUEST_BYTES: Final = 8 << 20
 _SOON_S: Final = 2.0
 _LATE_S: Final = 8.0  # several of these have to be answered before their deadline

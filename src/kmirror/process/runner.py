@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ _STATUS_S: Final = 1.0
 _STATUS_SHARE: Final = 0.005
 """Of the time of a core: with thousands of partitions status.json is written less often. Who asks is told at once."""
 _STATUS_MOST_S: Final = 4.0  # a verb whose question is not answered takes a younger file than 5 s for fresh
+_SWITCH_S: Final = 0.0005  # after so long a task's thread lets the copy go on; Python's own 5 ms are a record's delay
 _LOOK_S: Final = 0.25  # how soon a change of links.toml is seen without a nudge
 
 
@@ -79,6 +81,7 @@ def run_link(home: Home, link: str, options: RunOptions) -> int:
     with files.lock as lock:
         lock.acquire(link, {"pid": os.getpid(), "started_ms": now_ms()})
         with logging_to(options.log_file, link) as log_lines:
+            sys.setswitchinterval(_SWITCH_S)
             gc.freeze()  # what was imported stays: without this each full collection looks through all of it
             return asyncio.run(_Runner(store, files, link, options, log_lines).run())
 

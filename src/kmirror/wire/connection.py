@@ -256,7 +256,10 @@ class Connection(Receiver):
         if request.flexible:
             header += b"\0"  # no tagged fields
         size = len(header) + sum(map(len, request.parts))
-        frame: list[Any] = [_LENGTH.pack(size) + header, *request.parts]  # asyncio's transports know no pipes
+        head = _LENGTH.pack(size) + header
+        first, rest = request.parts[0], request.parts[1:]
+        parts: tuple[Part, ...] = (head + first, *rest) if isinstance(first, bytes) else (head, first, *rest)
+        frame: Any = parts  # asyncio's transports know no pipes
         self._transport.writelines(frame)
         if self._watch is None:
             self._watch = self._loop.call_later(_LOOK_S, self._check_deadlines)

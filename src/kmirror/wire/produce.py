@@ -48,18 +48,19 @@ def encode_produce(
     topics: dict[str, list[ProducePartition]] = {}
     for p in partitions:
         topics.setdefault(p.topic, []).append(p)
-    out: list[bytes | memoryview | Pipe] = [_HEAD.pack(0, ACKS_ALL, timeout_ms), encode_unsigned(len(topics) + 1)]
+    out: list[bytes | memoryview | Pipe] = []
+    small = _HEAD.pack(0, ACKS_ALL, timeout_ms) + encode_unsigned(len(topics) + 1)  # goes out with what follows
     for name, items in topics.items():
-        out.append(encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID))
+        small += encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID)
         for p in items:
-            out.append(struct.pack(">i", p.partition) + encode_unsigned(len(p.batch) + 1))
+            out.append(small + struct.pack(">i", p.partition) + encode_unsigned(len(p.batch) + 1))
             if p.pipe is None:
                 out.append(p.batch)
             else:
                 out += (p.batch[: -len(p.pipe)], p.pipe)
-            out.append(b"\0")
-        out.append(b"\0")
-    out.append(b"\0")
+            small = b"\0"
+        small += b"\0"
+    out.append(small + b"\0")
     return out
 
 
