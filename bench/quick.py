@@ -23,13 +23,18 @@ from bench.fill import fill
 from bench.loads import FULL, Load
 from bench.options import some
 from bench.payload import write_payloads
+from bench.run import warm
 from bench.stage import Stage, stage
 from bench.throughput import Copied, measure
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _LEAST_PAIRS: Final = 3
 _CERTAIN: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's t, 95 %, of 1 degree and more
-_FIGURES: Final = {"MB/s": lambda copied: copied.rate, "MB/CPU-s": lambda copied: copied.per_cpu}
+_FIGURES: Final = {
+    "MB/s": lambda copied: copied.rate,
+    "MB/CPU-s": lambda copied: copied.per_cpu,
+    "MB/CPU-s of brokers": lambda copied: copied.per_broker_cpu,
+}
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ def main() -> int:
         if ours is None or theirs is None:
             return 1
         with stage(directory) as clusters:
+            warm(clusters)
             pairs = [_prepared(clusters, load) for load in FULL if load.name in options.load]
             while time.monotonic() - started < options.seconds or len(pairs[-1].ours) < _LEAST_PAIRS:
                 for one in pairs:
