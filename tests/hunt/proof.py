@@ -43,8 +43,8 @@ BUGS = (
     Bug(
         "a sequence not checked at reopen",
         "engine/opening.py",
-        "        before = await rpc.producer_state(connection, topic, partition, producer_id)\n",
-        "        before = None\n        end = await rpc.log_end(connection, topic, partition)\n        break\n",
+        "        before = await ask.producer_state(where, producer_id)\n",
+        "        before = None\n        end = await ask.log_end(where)\n        break\n",
     ),
 )
 

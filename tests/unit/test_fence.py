@@ -23,9 +23,10 @@ from kmirror.wire.errors import (
     BrokerError,
     ConnectionLost,
 )
-from kmirror.wire.markers import OWN_COORDINATOR, Place
+from kmirror.wire.markers import OWN_COORDINATOR
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
+from kmirror.wire.topics import Place
 
 TOPIC_ID = topic_id_text(bytes(range(16)))
 NAME = "kmirror.l.id"

@@ -9,7 +9,7 @@ import pytest
 from kafka.protocol.consumer import FetchResponse
 
 from kmirror.engine import verify
-from kmirror.engine.opening import HeldBack, NotReady, fetch_one
+from kmirror.engine.questions import HeldBack, NotReady, fetch_one
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import ProtocolError

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from kmirror.engine.together import Together
 from kmirror.errors import KmirrorError, StateError
 from kmirror.model.each import Each
-from kmirror.process.together import Together
 
 
 class Calls:
@@ -77,3 +79,42 @@ def test_who_does_not_wait_any_more_hinders_nobody() -> None:
             await gone
 
     asyncio.run(run())
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=30), st.integers(1, 5))
+def test_a_call_begins_after_all_have_asked_that_it_is_for(askers: list[tuple[int, int]], most: int) -> None:
+    """Askers of a key and a number of turns after which they ask: no answer is older than its question."""
+    calls: list[set[int]] = []
+    now = 0
+
+    async def act(asked: Mapping[int, int]) -> Mapping[int, int | KmirrorError]:
+        assert 0 < len(asked) <= most
+        calls.append(set(asked))
+        begun = now
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return {key: StateError(str(begun)) if key == 9 else begun for key in asked}
+
+    async def one(together: Together[int, int, int], key: int, turns: int) -> None:
+        nonlocal now
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        now += 1
+        asked = now
+        try:
+            begun = await together.do(key, asked)
+        except StateError as e:
+            assert key == 9
+            begun = int(e.message)
+        else:
+            assert key != 9
+        assert begun >= asked
+
+    async def run() -> None:
+        together = Together(act, most=most)
+        await asyncio.gather(*(one(together, *asker) for asker in askers))
+
+    asyncio.run(run())
+    assert sum(map(len, calls)) == len(askers)
+    if len({turns for _, turns in askers}) == 1 and len({key for key, _ in askers}) == len(askers):
+        assert len(calls) == -(-len(askers) // most), "who asks at one time is asked for in as few calls as can be"

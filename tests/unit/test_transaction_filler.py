@@ -1,7 +1,7 @@
 """Gaps by empty transactions, with a coordinator that is played: every history of lost, late and timed out requests."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,10 +21,11 @@ from kmirror.errors import ClusterError
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import MirrorState
+from kmirror.wire.answers import Answers
 from kmirror.wire.errors import BrokerError, ConnectionLost
-from kmirror.wire.markers import Place
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
+from kmirror.wire.topics import Place
 
 TOPIC_ID = topic_id_text(bytes(range(16)))
 FENCED, CONCURRENT, INVALID_STATE, DENIED = 90, 51, 48, 53
@@ -137,9 +138,9 @@ class Stage:
 
     # the cluster and the identity
 
-    async def coordinator_node(self, name: str) -> int:
-        assert name == NAME
-        return 1
+    async def coordinator_nodes(self, names: Collection[str]) -> Answers[str, int]:
+        assert list(names) == [NAME]
+        return {NAME: 1}
 
     async def connection(self, node: int, purpose: str) -> "Stage":
         return self
@@ -238,6 +239,13 @@ def played(coordinator: Coordinator) -> Iterator[None]:
             raise BrokerError(code, "DescribeTransactions")
         return coordinator.stage
 
+    async def transaction_stages(_: object, names: Collection[str]) -> Answers[str, str | None]:
+        assert list(names) == [NAME]
+        try:
+            return {NAME: await transaction_stage(_, NAME)}
+        except BrokerError as e:
+            return {NAME: e}
+
     async def log_end(*_: object) -> int:
         return coordinator.log_end
 
@@ -245,6 +253,7 @@ def played(coordinator: Coordinator) -> Iterator[None]:
         patch.setattr(module, "add_partitions", add_partitions)
         patch.setattr(module, "end_transaction", end_transaction)
         patch.setattr(module, "transaction_stage", transaction_stage)
+        patch.setattr(module, "transaction_stages", transaction_stages)
         patch.setattr(module, "_FIRST_WAIT_S", 0.0)
         patch.setattr(module, "_LONGEST_WAIT_S", 0.0)
         patch.setattr(module.rpc, "init_producer_id", init_producer_id)

@@ -16,7 +16,8 @@ from kmirror.errors import ClusterError
 from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.errors import TRANSACTIONAL_ID_AUTHORIZATION_FAILED, BrokerError
-from kmirror.wire.markers import OWN_COORDINATOR, Place
+from kmirror.wire.markers import OWN_COORDINATOR
+from kmirror.wire.topics import Place
 from kmirror.wire.transactions import AT_REST, transaction_stage
 
 _MOST: Final = 500

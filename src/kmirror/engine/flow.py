@@ -6,7 +6,7 @@ A partition flows once it is opened; what breaks it closes it, and it is opened 
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
@@ -33,8 +33,6 @@ from kmirror.model.settings import LinkSettings
 from kmirror.wire.pipes import PipePool
 
 log = events(__name__)
-
-_OPENING_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,6 @@ class Flow:
         )
         self._pipes = PipePool()
         self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
-        self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
 
     def _fetched_from(self, copy: PartitionCopy) -> int | None:
         return copy.nearby.choose(self._source.leader(copy.source_topic, copy.partition))
@@ -132,7 +129,7 @@ class Flow:
             return
         copy.bridging = True
         try:
-            gap = await bridge(copy, self._source, self._recorder, self._settings.gap_fill_max)
+            gap = await bridge(copy, self._sides.at_source, self._recorder, self._settings.gap_fill_max)
         except Broken as e:
             self._on_end(copy, e.error)
         except KmirrorError as e:
@@ -233,8 +230,7 @@ class Flow:
         while mirror.running and self._engine.held():
             producer_id = self._identity.producer_id
             try:
-                async with self._opening:
-                    await open_partition(copy, self._sides)
+                await open_partition(copy, self._sides)
             except Broken as e:
                 self._engine.fail(mirror, e.error)
             except Superseded as e:

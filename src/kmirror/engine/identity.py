@@ -22,8 +22,8 @@ from kmirror.wire import rpc
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, BrokerError
-from kmirror.wire.markers import Place
 from kmirror.wire.producer_state import ProducerState
+from kmirror.wire.topics import Place
 
 log = events(__name__)
 

@@ -23,6 +23,7 @@ from kmirror.engine.identity import Identity, OwnIdentity
 from kmirror.engine.metadata import MetadataLoop
 from kmirror.engine.mirror_copy import MirrorCopy, Owns, owns_all
 from kmirror.engine.opening import Sides, settle
+from kmirror.engine.questions import Questions
 from kmirror.engine.recorder import Recorder
 from kmirror.engine.silence import renew_silent
 from kmirror.engine.tenure import Tenure
@@ -106,7 +107,16 @@ class LinkEngine:
         )
         self._transactions = Transactions(self._destination, link.transactional_id)
         self._fence = Fence(self._destination, self.identity)
-        sides = Sides(self._source, self._destination, self.identity, self._transactions, self._fence)
+        self._questions = Questions(self._destination, "produce")
+        sides = Sides(
+            self._source,
+            self._destination,
+            Questions(self._source, "check"),
+            self._questions,
+            self.identity,
+            self._transactions,
+            self._fence,
+        )
         self._flow = Flow(sides, settings, self.budget, recorder, above, brake=self.brake, gap_fill=link.gap_fill)
 
     # --- what is wanted
@@ -335,7 +345,7 @@ class LinkEngine:
                     await self._transactions.settle(copy)
                     await self._fence.settle(copy)
                     if copy.in_doubt:
-                        await settle(copy, self._destination)
+                        await settle(copy, self._questions)
                     break
                 except ClusterError as e:
                     copy.in_trouble(e, at_source=False)

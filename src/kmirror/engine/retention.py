@@ -2,15 +2,15 @@
 
 from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.opening import Broken, source_bounds
+from kmirror.engine.questions import Questions
 from kmirror.engine.recorder import Recorder
 from kmirror.engine.steps import Fill, Gap
 from kmirror.model.failures import Failure
 from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import MirrorError
-from kmirror.wire.cluster import Cluster
 
 
-async def bridge(copy: PartitionCopy, source: Cluster, recorder: Recorder, most: int) -> Fill | None:
+async def bridge(copy: PartitionCopy, source: Questions, recorder: Recorder, most: int) -> Fill | None:
     """The gap up to the source's log start, written into the ledger; None when the position is held after all.
 
     Raises Broken where more than `most` offsets are lost or the log was cut, ClusterError for what may pass.

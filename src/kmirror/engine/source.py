@@ -12,7 +12,7 @@ from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.intake import RETRY_S, FetchEvents, Intake
 from kmirror.engine.lane import Lane
-from kmirror.engine.opening import fetch_version
+from kmirror.engine.questions import fetch_version
 from kmirror.engine.slow_brokers import SlowBrokers
 from kmirror.engine.window import MOST_LANES, Window, fetch_window
 from kmirror.errors import ClusterError

@@ -16,8 +16,11 @@ from typing import Final
 
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.questions import MOST
+from kmirror.engine.together import Together
 from kmirror.errors import ClusterError
 from kmirror.wire import rpc
+from kmirror.wire.answers import Answers
 from kmirror.wire.cluster import Cluster
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import (
@@ -28,9 +31,18 @@ from kmirror.wire.errors import (
     BrokerError,
     check,
 )
-from kmirror.wire.markers import Place
-from kmirror.wire.transactions import AT_REST, Producer, add_partitions, end_transaction, transaction_stage
+from kmirror.wire.topics import Place
+from kmirror.wire.transactions import (
+    AT_REST,
+    Producer,
+    add_partitions,
+    end_transaction,
+    transaction_stage,
+    transaction_stages,
+)
 
+_CLAIMS: Final = 16
+"""At once, of partitions that are opened: each waits for the coordinator's log."""
 _CONNECTIONS: Final = 8
 """To each coordinator: a broker takes one request of a connection at a time, and these wait for its log."""
 _PATIENCE_S: Final = 20.0
@@ -45,6 +57,9 @@ class Transactions:
         self._destination = destination
         self._prefix = prefix
         self._nodes: dict[str, int] = {}
+        self._claims = asyncio.Semaphore(_CLAIMS)
+        self._coordinators: Together[str, None, int] = Together(self._find_coordinators, most=MOST)
+        self._stages: dict[int, Together[str, None, str | None]] = {}
 
     def id_of(self, copy: PartitionCopy) -> str:
         return f"{self._prefix}.{copy.topic}-{copy.partition}"
@@ -56,14 +71,14 @@ class Transactions:
         token after its InitProducerId, and we were given ours before we looked for that. Raises ClusterError.
         """
         try:
-            async with self._coordinator(copy, "check") as coordinator:
-                known = await transaction_stage(coordinator, self.id_of(copy)) is not None
+            known = await self._stage(self.id_of(copy)) is not None
         except BrokerError as e:
             if e.kafka_code == TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
                 return  # then there never was one
             raise
         if known:
-            await self.claim(copy)
+            async with self._claims:
+                await self.claim(copy)
 
     async def claim(self, copy: PartitionCopy) -> Producer:
         """A new epoch: what is open is aborted, its marker written, older producers are fenced. Raises ClusterError."""
@@ -89,16 +104,36 @@ class Transactions:
             await completed(coordinator, self.id_of(copy), copy.name)
 
     @asynccontextmanager
-    async def _coordinator(self, copy: PartitionCopy, purpose: str | None = None) -> AsyncIterator[Connection]:
+    async def _coordinator(self, copy: PartitionCopy) -> AsyncIterator[Connection]:
         name = self.id_of(copy)
-        purpose = purpose or f"transactions {hash(name) % _CONNECTIONS}"
+        async with self._coordinator_node(name) as node:
+            yield await self._destination.connection(node, f"transactions {hash(name) % _CONNECTIONS}")
+
+    @asynccontextmanager
+    async def _coordinator_node(self, name: str) -> AsyncIterator[int]:
         try:
             if name not in self._nodes:
-                self._nodes[name] = await self._destination.coordinator_node(name)
-            yield await self._destination.connection(self._nodes[name], purpose)
+                self._nodes[name] = await self._coordinators.do(name, None)
+            yield self._nodes[name]
         except ClusterError:
             self._nodes.pop(name, None)  # it may have moved
             raise
+
+    async def _find_coordinators(self, names: Collection[str]) -> Answers[str, int]:
+        return await self._destination.coordinator_nodes(names)
+
+    async def _stage(self, name: str) -> str | None:
+        """Of all partitions that are opened at about the same time in one request: see `engine/questions.py`."""
+        async with self._coordinator_node(name) as node:
+            if node not in self._stages:
+                self._stages[node] = self._stages_at(node)
+            return await self._stages[node].do(name, None)
+
+    def _stages_at(self, node: int) -> Together[str, None, str | None]:
+        async def ask(names: Collection[str]) -> Answers[str, str | None]:
+            return await transaction_stages(await self._destination.connection(node, "check"), names)
+
+        return Together(ask, most=MOST)
 
 
 async def claim(coordinator: Connection, transactional_id: str) -> Producer:

@@ -9,7 +9,7 @@ from typing import Final
 
 from kmirror.engine.backoff import Backoff
 from kmirror.engine.compare import Comparison, Piece, View, pieces
-from kmirror.engine.opening import HeldBack, fetch_one
+from kmirror.engine.questions import HeldBack, fetch_one
 from kmirror.engine.steps import Stop
 from kmirror.engine.translate import translate
 from kmirror.errors import ClusterError

@@ -45,7 +45,7 @@ from kmirror.process.worker_messages import (
     TakeOffsets,
     Wanted,
 )
-from kmirror.wire.markers import Place
+from kmirror.wire.topics import Place
 
 log = events(__name__)
 

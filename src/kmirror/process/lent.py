@@ -9,7 +9,7 @@ from kmirror.model.ledger import LostGap
 from kmirror.model.mirror import MirrorError
 from kmirror.process.channel import Channel
 from kmirror.process.worker_messages import Answer, Ask, Doubt, Hold, Lease, Lost, Question, Renew, TakeOffsets
-from kmirror.wire.markers import Place
+from kmirror.wire.topics import Place
 
 
 class Lead:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from kmirror.engine.copy import now_ms
+from kmirror.engine.together import Together
 from kmirror.errors import KmirrorError
 from kmirror.log import events
 from kmirror.model.each import Each, split
@@ -13,7 +14,6 @@ from kmirror.model.ledger import LostGap
 from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.states import Event, MirrorState, after
-from kmirror.process.together import Together
 from kmirror.tasks.growth import NAME as GROWTH
 from kmirror.tasks.growth import PartitionGrowth
 from kmirror.tasks.scheduler import TaskScheduler

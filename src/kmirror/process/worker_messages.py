@@ -12,7 +12,7 @@ from kmirror.model.link import Link
 from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.model.settings import LinkSettings
 from kmirror.model.status import MirrorStatus
-from kmirror.wire.markers import Place
+from kmirror.wire.topics import Place
 
 # --- from the lead
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,10 +11,11 @@ from kmirror.log import events
 from kmirror.model.access import Access
 from kmirror.model.bootstrap import parse_bootstrap
 from kmirror.wire import rpc
+from kmirror.wire.answers import Answers, the_only
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.connection import Connection
 from kmirror.wire.dial import connect
-from kmirror.wire.errors import BrokerError, ConnectionLost
+from kmirror.wire.errors import ConnectionLost
 from kmirror.wire.rpc import TopicMetadata
 
 log = events(__name__)
@@ -186,19 +187,18 @@ class Cluster:
 
     async def coordinator(self, transactional_id: str) -> Connection:
         """A new connection to the coordinator of `transactional_id`; the caller closes it."""
-        _, host, port = await self._coordinator(transactional_id)
+        _, host, port = the_only(await self._coordinators([transactional_id]))
         return await self._connect(host, port)
 
-    async def coordinator_node(self, transactional_id: str) -> int:
-        """The node id of the coordinator, for `connection`. Raises ClusterError."""
-        return (await self._coordinator(transactional_id))[0]
+    async def coordinator_nodes(self, transactional_ids: Collection[str]) -> Answers[str, int]:
+        """The node ids of the coordinators, for `connection`. Raises ClusterError."""
+        found = await self._coordinators(transactional_ids)
+        return {name: answer if isinstance(answer, ClusterError) else answer[0] for name, answer in found.items()}
 
-    async def _coordinator(self, transactional_id: str) -> tuple[int, str, int]:
+    async def _coordinators(self, transactional_ids: Collection[str]) -> Answers[str, tuple[int, str, int]]:
         connection = await self.any_connection()
         try:
-            return await rpc.transaction_coordinator(connection, transactional_id)
-        except BrokerError:
-            raise
+            return await rpc.transaction_coordinators(connection, transactional_ids)
         except ClusterError:
             connection.close()
             raise

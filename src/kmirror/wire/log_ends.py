@@ -11,6 +11,7 @@ from typing import Final
 from kmirror.wire.answers import reading
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import NONE
+from kmirror.wire.topics import Place, by_topic
 
 API_KEY: Final = 2
 _LEAST_VERSION: Final = 4
@@ -22,9 +23,6 @@ _SIZE: Final = struct.Struct(">h")
 _ANSWER: Final = struct.Struct(">ihqqi")  # index, error, timestamp, offset, leader epoch
 _AS_REPLICA: Final = -2  # the log end, not the high watermark: they differ after a leader change
 _LATEST: Final = -1
-
-Place = tuple[str, int]
-"""A topic and a partition."""
 
 
 async def log_ends(connection: Connection, places: Sequence[Place]) -> dict[Place, int]:
@@ -48,9 +46,7 @@ def read_log_ends(connection: Connection, frame: memoryview) -> dict[Place, int]
 
 
 def _encode(places: Sequence[Place]) -> bytes:
-    topics: dict[str, list[int]] = {}
-    for topic, partition in places:
-        topics.setdefault(topic, []).append(partition)
+    topics = by_topic(places)
     out = [_REQUEST.pack(_AS_REPLICA, 0, len(topics))]
     for name, partitions in topics.items():
         out += [_SIZE.pack(len(name)), name.encode(), _COUNT.pack(len(partitions))]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kmirror.wire.errors import ProtocolError
+from kmirror.wire.topics import Place
 from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
 
 API_KEY: Final = 27
@@ -25,9 +26,6 @@ OWN_COORDINATOR: Final = 1 << 20
 
 They are leader epochs of __transaction_state. A partition that took a marker of ours takes none of a coordinator's.
 """
-
-Place = tuple[str, int]
-"""A topic and a partition."""
 
 
 @dataclass(frozen=True, slots=True)

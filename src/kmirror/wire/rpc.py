@@ -5,9 +5,9 @@ All raise ConnectionLost when the connection goes, BrokerError for an error code
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from kafka.protocol.admin import (
     DescribeProducersRequest,
@@ -29,12 +29,14 @@ from kafka.protocol.producer import (
     InitProducerIdResponse,
 )
 
+from kmirror.errors import ClusterError
 from kmirror.wire import markers
-from kmirror.wire.answers import reading
+from kmirror.wire.answers import Answers, answers_of, reading, the_only
 from kmirror.wire.connection import Connection
-from kmirror.wire.errors import check
+from kmirror.wire.errors import BrokerError, check
 from kmirror.wire.markers import MarkerWriter
 from kmirror.wire.producer_state import ProducerState
+from kmirror.wire.topics import Place, by_topic
 
 LATEST: Final = -1
 EARLIEST: Final = -2
@@ -42,6 +44,8 @@ AS_CONSUMER: Final = -1
 AS_REPLICA: Final = -2
 """ListOffsets with this replica id gives the log end, not the high watermark: they differ after a leader change."""
 _TRANSACTION_TIMEOUT_MS: Final = 60_000
+_TRANSACTION: Final = 1  # a kind of coordinator; 0 are those of consumer groups
+_MANY_COORDINATORS: Final = 4
 _NO_TOPIC_ID: Final = uuid.UUID(int=0)
 
 
@@ -91,9 +95,30 @@ async def metadata(connection: Connection, topics: Sequence[str]) -> ClusterMeta
 
 async def transaction_coordinator(connection: Connection, transactional_id: str) -> tuple[int, str, int]:
     """(node id, host, port) of the coordinator."""
-    request = FindCoordinatorRequest(key=transactional_id, key_type=1)
-    answer = await connection.call(request, FindCoordinatorResponse, connection.version_of(10, 1, 3))
-    check(answer.error_code, "FindCoordinator")
+    return the_only(await transaction_coordinators(connection, [transactional_id]))
+
+
+async def transaction_coordinators(
+    connection: Connection, transactional_ids: Collection[str]
+) -> Answers[str, tuple[int, str, int]]:
+    """Of each as `transaction_coordinator`, or its error: in one request where the broker can (3.0, KIP-699)."""
+    version = connection.version_of(10, 1, _MANY_COORDINATORS)
+    if version < _MANY_COORDINATORS:
+        return {name: await _one_coordinator(connection, name, version) for name in transactional_ids}
+    request = FindCoordinatorRequest(key_type=_TRANSACTION, coordinator_keys=list(transactional_ids))
+    answer = await connection.call(request, FindCoordinatorResponse, version)
+    with reading(connection, "FindCoordinator"):
+        found = {item.key: (item.error_code, (item.node_id, item.host, item.port)) for item in answer.coordinators}
+        return answers_of(transactional_ids, found, "FindCoordinator")
+
+
+async def _one_coordinator(
+    connection: Connection, transactional_id: str, version: int
+) -> tuple[int, str, int] | ClusterError:
+    request = FindCoordinatorRequest(key=transactional_id, key_type=_TRANSACTION)
+    answer = await connection.call(request, FindCoordinatorResponse, version)
+    if answer.error_code:
+        return BrokerError(answer.error_code, "FindCoordinator")
     return answer.node_id, answer.host, answer.port
 
 
@@ -112,14 +137,28 @@ async def init_producer_id(connection: Connection, transactional_id: str) -> tup
 
 async def list_offset(connection: Connection, topic: str, partition: int, *, at: int, replica: int) -> int:
     """The offset at timestamp `at` (LATEST, EARLIEST)."""
-    topics = ListOffsetsRequest.ListOffsetsTopic
-    item = topics.ListOffsetsPartition(partition_index=partition, current_leader_epoch=-1, timestamp=at)
-    request = ListOffsetsRequest(replica_id=replica, isolation_level=0, topics=[topics(name=topic, partitions=[item])])
+    return the_only(await list_offsets(connection, [(topic, partition)], at=at, replica=replica))
+
+
+async def list_offsets(
+    connection: Connection, places: Collection[Place], *, at: int, replica: int
+) -> Answers[Place, int]:
+    """Of each as `list_offset`, or its error."""
+    item = ListOffsetsRequest.ListOffsetsTopic
+    part = item.ListOffsetsPartition
+    topics = [
+        item(name=name, partitions=[part(partition_index=p, current_leader_epoch=-1, timestamp=at) for p in partitions])
+        for name, partitions in by_topic(places).items()
+    ]
+    request = ListOffsetsRequest(replica_id=replica, isolation_level=0, topics=topics)
     answer = await connection.call(request, ListOffsetsResponse, connection.version_of(2, 4, 5))
     with reading(connection, "ListOffsets"):
-        found = answer.topics[0].partitions[0]
-        check(found.error_code, f"ListOffsets {topic}[{partition}]")
-        return int(found.offset)
+        found = {
+            (topic.name, p.partition_index): (p.error_code, int(p.offset))
+            for topic in answer.topics
+            for p in topic.partitions
+        }
+        return answers_of(places, found, "ListOffsets")
 
 
 async def log_end(connection: Connection, topic: str, partition: int) -> int:
@@ -128,19 +167,33 @@ async def log_end(connection: Connection, topic: str, partition: int) -> int:
 
 async def producer_state(connection: Connection, topic: str, partition: int, producer_id: int) -> ProducerState | None:
     """What the partition's leader remembers of `producer_id` (KIP-664); None if it does not know it."""
-    request = DescribeProducersRequest(
-        topics=[DescribeProducersRequest.TopicRequest(name=topic, partition_indexes=[partition])]
-    )
+    return the_only(await producer_states(connection, {(topic, partition): producer_id}))
+
+
+async def producer_states(
+    connection: Connection, producer_ids: Mapping[Place, int]
+) -> Answers[Place, ProducerState | None]:
+    """Of each partition as `producer_state` with its producer id, or its error."""
+    topics = [
+        DescribeProducersRequest.TopicRequest(name=name, partition_indexes=partitions)
+        for name, partitions in by_topic(producer_ids).items()
+    ]
+    request = DescribeProducersRequest(topics=topics)
     answer = await connection.call(request, DescribeProducersResponse, connection.version_of(61, 0, 0))
     with reading(connection, "DescribeProducers"):
-        found = answer.topics[0].partitions[0]
-        check(found.error_code, f"DescribeProducers {topic}[{partition}]")
-        for producer in found.active_producers:
-            if producer.producer_id == producer_id:
-                return ProducerState(
-                    int(producer.producer_epoch), int(producer.last_sequence), int(producer.coordinator_epoch)
-                )
-        return None
+        found = {}
+        for topic in answer.topics:
+            for p in topic.partitions:
+                place = (topic.name, p.partition_index)
+                found[place] = (p.error_code, _state_of(p.active_producers, producer_ids.get(place)))
+        return answers_of(producer_ids, found, "DescribeProducers")
+
+
+def _state_of(producers: Iterable[Any], producer_id: int | None) -> ProducerState | None:
+    for p in producers:
+        if p.producer_id == producer_id:
+            return ProducerState(int(p.producer_epoch), int(p.last_sequence), int(p.coordinator_epoch))
+    return None
 
 
 async def transaction_state(connection: Connection, transactional_id: str) -> tuple[int, int]:

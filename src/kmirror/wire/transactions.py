@@ -3,7 +3,7 @@
 Versions that every client may use: AddPartitionsToTxn 3 and EndTxn 4 are the last before the transactions of KIP-890.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from kafka.protocol.admin import DescribeTransactionsRequest, DescribeTransactionsResponse
@@ -14,10 +14,10 @@ from kafka.protocol.producer import (
     EndTxnResponse,
 )
 
-from kmirror.wire.answers import reading
+from kmirror.wire.answers import Answers, answers_of, reading, the_only
 from kmirror.wire.connection import Connection
-from kmirror.wire.errors import TRANSACTIONAL_ID_NOT_FOUND, check
-from kmirror.wire.markers import Place
+from kmirror.wire.errors import NONE, TRANSACTIONAL_ID_NOT_FOUND
+from kmirror.wire.topics import Place, by_topic
 
 AT_REST: Final = frozenset({"Empty", "CompleteCommit", "CompleteAbort", "Dead"})
 """States in which every marker of the last transaction is written (org.apache.kafka.coordinator.transaction)."""
@@ -34,9 +34,7 @@ async def add_partitions(
     It adds all or none: what it has nothing against is OPERATION_NOT_ATTEMPTED then.
     """
     item = AddPartitionsToTxnRequest.AddPartitionsToTxnTopic
-    topics: dict[str, list[int]] = {}
-    for topic, partition in places:
-        topics.setdefault(topic, []).append(partition)
+    topics = by_topic(places)
     request = AddPartitionsToTxnRequest(
         v3_and_below_transactional_id=transactional_id,
         v3_and_below_producer_id=producer[0],
@@ -67,11 +65,17 @@ async def transaction_stage(connection: Connection, transactional_id: str) -> st
 
     Raises BrokerError.
     """
-    request = DescribeTransactionsRequest(transactional_ids=[transactional_id])
+    return the_only(await transaction_stages(connection, [transactional_id]))
+
+
+async def transaction_stages(connection: Connection, transactional_ids: Collection[str]) -> Answers[str, str | None]:
+    """Of each as `transaction_stage`, or its error."""
+    request = DescribeTransactionsRequest(transactional_ids=list(transactional_ids))
     answer = await connection.call(request, DescribeTransactionsResponse, connection.version_of(65, 0, 0))
     with reading(connection, "DescribeTransactions"):
-        state = answer.transaction_states[0]
-        if state.error_code == TRANSACTIONAL_ID_NOT_FOUND:
-            return None
-        check(state.error_code, "DescribeTransactions")
-        return str(state.transaction_state)
+        found: dict[str, tuple[int, str | None]] = {}
+        for state in answer.transaction_states:
+            unknown = state.error_code == TRANSACTIONAL_ID_NOT_FOUND
+            stage = None if unknown else str(state.transaction_state)
+            found[state.transactional_id] = (NONE if unknown else state.error_code, stage)
+        return answers_of(transactional_ids, found, "DescribeTransactions")
