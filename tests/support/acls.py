@@ -70,14 +70,30 @@ def acls_of(cluster: KafkaCluster, principal: str) -> list[AclBinding]:
 
 
 @contextmanager
-def without(cluster: KafkaCluster, acl: AclBinding) -> Iterator[None]:
-    """Inside, this one is not granted."""
+def granted(cluster: KafkaCluster, wanted: Iterable[AclBinding]) -> Iterator[None]:
+    """Inside, these are granted, or denied."""
+    acls = list(wanted)
+    grant(cluster, acls)
+    try:
+        yield
+    finally:
+        for acl in acls:
+            revoke(cluster, acl)
+
+
+def revoke(cluster: KafkaCluster, acl: AclBinding) -> None:
     wanted = AclBindingFilter(
         acl.restype, acl.name, acl.resource_pattern_type, acl.principal, acl.host, acl.operation, acl.permission_type
     )
     client = admin(cluster)
     for gone in client.delete_acls([wanted]).values():
         assert len(gone.result(20)) == 1
+
+
+@contextmanager
+def without(cluster: KafkaCluster, acl: AclBinding) -> Iterator[None]:
+    """Inside, this one is not granted."""
+    revoke(cluster, acl)
     try:
         yield
     finally:

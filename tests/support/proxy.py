@@ -8,6 +8,7 @@ import asyncio
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,9 +49,10 @@ class Fault:
 
 
 class Proxy:
-    """Listens on `port` and passes on to `target`, in a thread of its own."""
+    """Listens on `port` and passes on to `target`, in a thread of its own. `requests` counts them by api."""
 
     def __init__(self, port: int, target: int) -> None:
+        self.requests: Counter[int] = Counter()
         self._target = target
         self._port = port
         self._armed: Fault | None = None
@@ -120,6 +122,7 @@ class Proxy:
             else:
                 api, _, correlation = struct.unpack_from(">hhi", frame, 4)
                 apis[correlation] = api
+                self.requests[api] += 1
             fault = self._armed
             if fault is None or (fault.api, fault.answer) != (api, answers):
                 onward.write(frame)
