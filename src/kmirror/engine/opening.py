@@ -23,8 +23,8 @@ from kmirror.wire.cluster import Cluster
 from kmirror.wire.errors import OFFSET_OUT_OF_RANGE, check
 from kmirror.wire.fetch import FetchPartition
 
-_TAIL_CHECKS: Final = 32
-"""At once: each holds batches of both sides."""
+_TAIL_CHECKS: Final = 64
+"""At once: each holds batches of both sides, about as many bytes as were appended last."""
 _CHECK_BYTES: Final = 1 << 20
 _LEAST_VIEW_BYTES: Final = 64 << 10
 _SETTLE_S: Final = 1.0
@@ -86,10 +86,7 @@ async def open_partition(copy: PartitionCopy, sides: Sides) -> None:
         if before == await ask.producer_state(where, producer_id):
             break
     sides.identity.check(before)
-    epoch = -1
-    if end > 0:
-        async with sides.tail_checks:
-            epoch = await _check_tail(copy, sides, end)
+    epoch = await _check_tail(copy, sides, end) if end > 0 else -1
     copy.opened(where.node, end, before, epoch)
 
 
@@ -126,6 +123,11 @@ async def _check_tail(copy: PartitionCopy, sides: Sides, end: int) -> int:
             "the source lost records, or somebody else wrote to the mirror"
         )
         raise Broken(MirrorError(Failure.UNEXPECTED_TRUNCATION, message, copy.partition, source_end))
+    async with sides.tail_checks:
+        return await _compare_tails(copy, sides, end, source_start)
+
+
+async def _compare_tails(copy: PartitionCopy, sides: Sides, end: int, source_start: int) -> int:
     tail = await _last_batches(copy, sides.at_destination, end - 1)
     if tail and wire.header(tail[-1]).attributes & wire.CONTROL:
         # Somebody's transaction would end with a marker: its records stand before it.
