@@ -12,6 +12,10 @@ from kmirror.model.settings import LinkSettings
 FAR_S: Final = 0.02
 """A round trip that is longer makes a cluster a far one."""
 MOST_LANES: Final = 4
+_MANY: Final = 500
+"""Partitions. An answer stays in memory as long as a part of it waits to be sent, and of so many there is always one
+that does: so each is smaller, and as many wait."""
+_MANY_RESPONSE_BYTES: Final = 4 << 20
 REQUEST_BYTES: Final = 2 << 20
 """What makes up a request to a destination that is near: two merged batches."""
 _FAR_REQUEST_BYTES: Final = 8 << 20
@@ -44,6 +48,8 @@ def fetch_window(settings: LinkSettings, *, brokers: int, partitions: int, round
     least = settings.partition_fetch_bytes
     if round_trip_s < FAR_S:
         size = min(settings.response_fetch_bytes, max(share, least))
+        if partitions >= _MANY:
+            size = min(size, max(_MANY_RESPONSE_BYTES, least))
         return Window(1, size, least, size)
     lanes = max(1, min(MOST_LANES, partitions))
     window = max(share, least)
