@@ -155,6 +155,7 @@ TARGETS: dict[str, tuple[int | str, Target]] = {
     "offset_commit": (8, _asked(8, _commit)),
     "offset_fetch": (9, _asked(9, _committed)),
     "find_coordinator": (10, _asked(10, _coordinators)),
+    "transaction_coordinators": (10, _asked(10, lambda c: rpc.transaction_coordinators(c, ["readers", "others"]))),
     "init_producer_id": (22, _asked(22, lambda c: rpc.init_producer_id(c, "x"))),
     "write_txn_markers": (27, _asked(27, lambda c: rpc.try_marker(c, "x"))),
     "producer_state": (61, _asked(61, lambda c: rpc.producer_state(c, *PLACE, 1))),
