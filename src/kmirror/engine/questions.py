@@ -22,8 +22,8 @@ from kmirror.wire.fetch import Fetched, FetchPartition
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topics import Place
 
-MOST: Final = 2000
-"""Partitions in a request: to read its answer takes some milliseconds, in which nothing else is done."""
+MOST: Final = 500
+"""Partitions in a request: an answer may name every producer of each, and while it is read nothing else is done."""
 _MOST_BYTES: Final = 4 << 20
 _ANSWER_S: Final = 30.0
 
@@ -121,9 +121,9 @@ async def _fetch_all(
     waiting = dict(asked)
     while waiting:
         found = await fetch_some(connection, list(waiting.values()), max_wait_ms=0, isolation=isolation)
-        told = [fetched.error or _holds_a_batch(fetched) for fetched in found]
-        for place, fetched, has in zip(list(waiting), found, told, strict=True):
-            if has or not any(told):
+        filled = [_holds_a_batch(fetched) for fetched in found]
+        for place, fetched, has in zip(list(waiting), found, filled, strict=True):
+            if has or fetched.error or not any(filled):
                 answers[place] = fetched
                 del waiting[place]
     return answers
