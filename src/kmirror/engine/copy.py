@@ -90,6 +90,7 @@ class PartitionCopy:
         "position_epoch",
         "retry_fetch_at",
         "settle_first",
+        "small",
         "source_end",
         "source_topic",
         "source_topic_id",
