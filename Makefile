@@ -36,7 +36,7 @@ demo: $(READY)
 # Three at a time on two cores: tests wait for brokers half of their time.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 tests/unit
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests/cluster
+	$(BIN)/python -m pytest -n 3 tests/cluster
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,10 @@ from kmirror.sandbox import KafkaCluster, kafka_runtime
 from kmirror.sandbox.archive import make_archive
 from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
-from support import processes
+from support import processes, shifts
 from support.kmirror_cli import Kmirror
 from support.proxy import ProxiedCluster
+from support.short_lived import short_lived
 from support.warm import WarmStart
 
 CURRENT = "4.3.1"
@@ -30,11 +32,24 @@ SPEEDY = {
     "log.cleaner.backoff.ms": "1000",
     "log.retention.check.interval.ms": "2000",
     "log.segment.delete.delay.ms": "1000",
+    "num.io.threads": "2",
+    "num.network.threads": "1",
 }
-"""Short waits and few internal partitions. Limits such as message.max.bytes stay as Kafka ships them."""
+"""Short waits, few internal partitions, and few threads, as each wakes up three times a second even if nobody asks.
+
+Limits such as message.max.bytes stay as Kafka ships them.
+"""
 
 
 OwnCluster = Callable[..., KafkaCluster]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: shifts.place_of(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> shifts.Shifts:
+    return shifts.Shifts(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -104,7 +119,7 @@ def guarded_west(
 def proxied(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
     """A destination whose links pass through a proxy, for faults on the way. Who suspends the broker resumes it."""
     directory = tmp_path_factory.mktemp("proxied")
-    with ProxiedCluster("proxied", directory) as cluster:
+    with short_lived(ProxiedCluster("proxied", directory)) as cluster:
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -128,7 +143,9 @@ def _secured(
     listeners["EXPIRED"] = Listener("SSL", expired=True)
     # Sessions by this one mechanism end soon: who uses it has to authenticate anew all the time (KIP-368).
     settings = {**SPEEDY, "listener.name.sasl_ssl.scram-sha-512.connections.max.reauth.ms": "6000"}
-    with SecuredCluster(name, directory, kafka_runtime(CURRENT), properties=settings, listeners=listeners) as cluster:
+    with short_lived(
+        SecuredCluster(name, directory, kafka_runtime(CURRENT), properties=settings, listeners=listeners)
+    ) as cluster:
         yield cluster
     if not request.session.testsfailed:
         shutil.rmtree(directory, ignore_errors=True)
@@ -138,7 +155,7 @@ def _shared(
     name: str, version: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KafkaCluster]:
     directory = tmp_path_factory.mktemp(name)
-    with KafkaCluster(name, directory, kafka_runtime(version), properties=SPEEDY) as cluster:
+    with short_lived(KafkaCluster(name, directory, kafka_runtime(version), properties=SPEEDY)) as cluster:
         yield cluster
     if not request.session.testsfailed:  # gigabytes; the logs are wanted after a failure
         shutil.rmtree(directory, ignore_errors=True)
@@ -157,7 +174,7 @@ def own_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnC
             started.append(directory)
             settings = {**SPEEDY, **(properties or {})}
             cluster = KafkaCluster(name, directory, kafka_runtime(version), brokers=brokers, properties=settings)
-            return stack.enter_context(cluster)
+            return stack.enter_context(short_lived(cluster))
 
         yield start
     if not request.session.testsfailed:

@@ -15,6 +15,7 @@ from kmirror.model.access import Access
 from kmirror.sandbox import kafka_runtime
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink, end_of, leaders, set_topic_config
+from support.short_lived import short_lived
 from support.traffic import Record, Traffic, create_topic, produce, sized
 from support.trio import Trio
 from support.wait import eventually
@@ -27,7 +28,7 @@ def _trio(name: str, factory: pytest.TempPathFactory) -> Iterator[Trio]:
     directory = factory.mktemp(name)
     properties = {"auto.create.topics.enable": "false", "offsets.topic.num.partitions": "4"}
     properties |= {"transaction.state.log.num.partitions": "4", "auto.leader.rebalance.enable": "false"}
-    with Trio(name, directory, kafka_runtime(), brokers=3, properties=properties) as cluster:
+    with short_lived(Trio(name, directory, kafka_runtime(), brokers=3, properties=properties)) as cluster:
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)
 

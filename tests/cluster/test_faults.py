@@ -19,6 +19,7 @@ from kmirror.model.access import Access
 from kmirror.sandbox import KafkaCluster, kafka_runtime
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink, delete_topic, ends
+from support.short_lived import short_lived
 from support.traffic import Record, Traffic, create_topic, produce, sized
 from support.wait import eventually
 
@@ -38,7 +39,7 @@ def link(kmirror: Kmirror, east: KafkaCluster, west: KafkaCluster) -> TestLink:
 def fragile(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """One broker that may be hurt. Who hurts it heals it."""
     directory = tmp_path_factory.mktemp("fragile")
-    with KafkaCluster("fragile", directory, kafka_runtime()) as cluster:
+    with short_lived(KafkaCluster("fragile", directory, kafka_runtime())) as cluster:
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)
 

@@ -19,6 +19,7 @@ from support.logs import Isolation, Topic
 from support.mirrors import TestLink, ends, set_topic_config, topic_configs
 from support.raw import write_markers
 from support.segments import flip_byte, write_log
+from support.short_lived import short_lived
 from support.traffic import ANY_TIMESTAMP, Record, create_topic, produce, sized
 from support.transactions import Transactions, delete_records, transaction
 from support.wait import eventually
@@ -53,7 +54,7 @@ def link(request: pytest.FixtureRequest, get_link: GetLink) -> TestLink:
 def handmade_link(get_link: GetLink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestLink]:
     """From a cluster whose logs were written by hand: see handmade.LOGS. Of the last version that wrote old formats."""
     directory = tmp_path_factory.mktemp("handmade")
-    with KafkaCluster("handmade", directory, kafka_runtime(PREVIOUS)) as cluster:
+    with short_lived(KafkaCluster("handmade", directory, kafka_runtime(PREVIOUS))) as cluster:
         for topic, logs in handmade.LOGS.items():
             create_topic(cluster.bootstrap_servers, topic, len(logs), config=handmade.KEEP)
         cluster.stop_broker()

@@ -13,6 +13,7 @@ from kmirror.sandbox import KafkaCluster, kafka_runtime
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink, admin
 from support.network import Conditions, FarCluster
+from support.short_lived import short_lived
 from support.traffic import Record, create_topic, produce, sized
 from support.wait import eventually
 
@@ -32,7 +33,7 @@ def far(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> 
     """A destination over a network that a test may make slow."""
     directory = tmp_path_factory.mktemp("far")
     properties = {"auto.create.topics.enable": "false"}
-    with FarCluster("far", directory, kafka_runtime(), properties=properties) as cluster:
+    with short_lived(FarCluster("far", directory, kafka_runtime(), properties=properties)) as cluster:
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -76,14 +77,15 @@ def test_records_of_50_megabytes(link: TestLink, topic_name: str) -> None:
 def crowded(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """A source of ten thousand topics that nobody mirrors."""
     directory = tmp_path_factory.mktemp("crowded")
-    with KafkaCluster("crowded", directory, kafka_runtime()) as cluster:
+    with short_lived(KafkaCluster("crowded", directory, kafka_runtime())) as cluster:
         client = admin(cluster)
         names = [f"other-{number:05}" for number in range(MANY)]
         for begin in range(0, MANY, 500):
             new = [NewTopic(name, 1, 1) for name in names[begin : begin + 500]]
             for made in client.create_topics(new, operation_timeout=60, request_timeout=60).values():
                 made.result(60)
-        eventually(lambda: len(client.list_topics(timeout=30).topics) >= MANY, 120, "all topics are there")
+        # Asked seldom, for each answer is of all of them.
+        eventually(lambda: len(client.list_topics(timeout=30).topics) >= MANY, 120, "all topics are there", 1)
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)
 

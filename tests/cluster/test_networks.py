@@ -13,6 +13,7 @@ from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
 from support.network import Conditions, FarCluster
 from support.proxy import Fault
+from support.short_lived import short_lived
 from support.traffic import Traffic, create_topic, produce, sized
 from support.transactions import transaction
 from support.wait import eventually
@@ -27,8 +28,8 @@ SIDES = ("source", "destination")
 def far(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarCluster]:
     """Who breaks its network heals it."""
     directory = tmp_path_factory.mktemp("far")
-    with FarCluster(
-        "far", directory, kafka_runtime(), properties={"auto.create.topics.enable": "false"}, frames=True
+    with short_lived(
+        FarCluster("far", directory, kafka_runtime(), properties={"auto.create.topics.enable": "false"}, frames=True)
     ) as cluster:
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)

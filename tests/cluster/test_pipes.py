@@ -14,6 +14,7 @@ from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
 from support.network import FarCluster
 from support.segments import flip_byte
+from support.short_lived import short_lived
 from support.traffic import CODECS, Record, Traffic, create_topic, produce
 from support.transactions import transaction
 
@@ -83,7 +84,9 @@ def test_a_corrupt_batch(link: TestLink, topic_name: str) -> None:
 @pytest.fixture(scope="module")
 def far(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarCluster]:
     directory = tmp_path_factory.mktemp("pipes")
-    with FarCluster("pipes", directory, kafka_runtime(), properties={"auto.create.topics.enable": "false"}) as cluster:
+    with short_lived(
+        FarCluster("pipes", directory, kafka_runtime(), properties={"auto.create.topics.enable": "false"})
+    ) as cluster:
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)
 

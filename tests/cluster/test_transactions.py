@@ -25,6 +25,7 @@ from support.last_values import all_records
 from support.mirrors import QUICK, TestLink, ends
 from support.proxy import Fault, ProxiedCluster, Proxy
 from support.raw import call, write_markers
+from support.short_lived import short_lived
 from support.traffic import Record, create_topic, produce, turn_ms
 from support.transactions import delete_records, transaction
 from support.wait import eventually
@@ -39,7 +40,7 @@ BY_TRANSACTIONS = "gap.fill.mode=transactions"
 def locked(nothing_left_behind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedCluster]:
     """A destination whose clients have rights on topics and on kmirror's transactional ids, none on the cluster."""
     directory = tmp_path_factory.mktemp("locked")
-    with GuardedCluster("locked", directory) as cluster:
+    with short_lived(GuardedCluster("locked", directory)) as cluster:
         cluster.grant([guarded.TRANSACTIONS])
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)

@@ -18,6 +18,7 @@ from support.difference import What
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
 from support.segments import cut_log, write_log
+from support.short_lived import short_lived
 from support.source_log import seeded_log
 from support.traffic import Record, create_topic, produce
 
@@ -46,7 +47,7 @@ class Cut:
 def cut(nothing_left_behind: None, west: KafkaCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cut]:
     directory = tmp_path_factory.mktemp("cut")
     home = Kmirror(directory / "home")
-    with KafkaCluster("cut", directory / "cluster", kafka_runtime()) as source:
+    with short_lived(KafkaCluster("cut", directory / "cluster", kafka_runtime())) as source:
         made = Cut(*(TestLink(home, source, west, name).create() for name in ("running", "stopped")))
         for link in (made.running, made.stopped):
             for topic in (*CUT, made.untouched):

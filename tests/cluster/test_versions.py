@@ -11,6 +11,7 @@ from kmirror.sandbox.secured import SecuredCluster
 from support.acls import bindings, grant
 from support.kmirror_cli import Kmirror
 from support.secured import SecuredLink, properties, write_properties
+from support.short_lived import short_lived
 from support.traffic import Record, create_topic, produce, sized
 from support.transactions import transaction
 
@@ -23,7 +24,7 @@ def source(
     nothing_left_behind: None, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[tuple[SecuredCluster, str]]:
     version, listener = request.param
-    with SecuredCluster(f"east-{version}", tmp_path / "east", kafka_runtime(version)) as cluster:
+    with short_lived(SecuredCluster(f"east-{version}", tmp_path / "east", kafka_runtime(version))) as cluster:
         yield cluster, listener
     shutil.rmtree(tmp_path / "east", ignore_errors=True)
 

@@ -1,0 +1,63 @@
+"""Which tests a worker of a parallel run gets: whole modules, the longest first.
+
+Those of a shift share clusters, which are so started once and not on each worker: a broker that nobody asks costs a
+hundredth of a core, and its start three seconds of one. What takes long comes first, so that no worker goes on alone in
+the end.
+"""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+SHIFTS: Sequence[Sequence[str]] = (
+    ("test_transactions", "test_markers", "test_acks"),
+    ("test_brokers",),
+    ("test_guard", "test_secured", "test_rights", "test_versions"),
+    ("test_faults",),
+    ("test_logs", "test_copy"),
+    ("test_docs",),
+    ("test_memory",),
+    ("test_workers",),
+    ("test_networks",),
+    ("test_sandbox",),
+    ("test_verbs",),
+    ("test_small_batches",),
+    ("test_examples",),
+    ("test_limits",),
+    ("test_demo",),
+    ("test_reverse",),
+    ("test_pipes",),
+    ("test_seeing",),
+    ("test_offset_sync",),
+    ("test_restore",),
+    ("test_throttling",),
+    ("test_compared",),
+    ("test_verify",),
+)
+"""The longest first. A module that is not here comes after them."""
+
+_PLACES = {module: place for place, shift in enumerate(SHIFTS) for module in shift}
+
+
+def module_of(test: str) -> str:
+    """`test` is what pytest calls a test."""
+    return PurePath(test.partition("::")[0]).stem
+
+
+def place_of(test: str) -> int:
+    """Tests are sorted by this."""
+    return _PLACES.get(module_of(test), len(SHIFTS))
+
+
+class Shifts(LoadScopeScheduling):
+    """A worker with no more than two tests left gets the next shift, in the order in which they were collected."""
+
+    def __init__(self, config: pytest.Config, log=None) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False  # not by the number of tests
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = module_of(nodeid)
+        return SHIFTS[_PLACES[module]][0] if module in _PLACES else module
