@@ -6,6 +6,7 @@ import pytest
 
 from support.mirrors import TestLink, set_topic_config
 from support.traffic import create_topic
+from support.wait import eventually
 
 LINK = "east-west"
 
@@ -29,6 +30,8 @@ def test_a_link_that_works_is_well_and_nothing_is_changed(link, east, topic_name
     create_topic(east.bootstrap_servers, topic_name)
     link.mirror(topic_name)
     link.await_status(topic_name, "ACTIVE")
+    # The first link of a new cluster waits for a moment until its coordinator knows of transactional ids.
+    eventually(lambda: "error" not in link.kmirror.json("link", "describe", LINK), 30, link.log)
     recorded = link.kmirror.links_file.read_bytes()
 
     rows = examined(link, 0)

@@ -44,6 +44,11 @@ PASSING = frozenset(
 """What a broker that restarts answers, or one that has just been told of a topic."""
 
 
+CONNECTED = {"enable.sparse.connections": False}
+"""For an AdminClient: it takes a whole core while it waits for a broker that has died, unless it is connected to all
+from the beginning."""
+
+
 class Isolation(StrEnum):
     UNCOMMITTED = "read_uncommitted"
     COMMITTED = "read_committed"
@@ -108,6 +113,7 @@ class Topic:
         self.bootstrap = bootstrap
         self.name = name
         self.deadline = deadline
+        self._patience_s = 1.0
         self._admin = self._client()
 
     def stable_ends(self) -> dict[int, int]:
@@ -176,14 +182,17 @@ class Topic:
                 if error.args[0].code() not in PASSING or time.monotonic() > self.deadline:
                     raise
             time.sleep(0.1)
+            self._patience_s *= 1.5
             self._admin = self._client()  # one that has seen the controller die may wait for it until the end
 
     def _client(self) -> AdminClient:
         # Back soon when a broker is, even if the same object asks before and after.
-        return AdminClient({"bootstrap.servers": self.bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+        backoff = {"reconnect.backoff.max.ms": 500}
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2, **CONNECTED, **backoff})
 
     def _left(self) -> float:
-        return max(1.0, min(10.0, self.deadline - time.monotonic()))
+        """Short at first: a client that waits for a broker that has died does not see who leads instead."""
+        return max(1.0, min(self._patience_s, 10.0, self.deadline - time.monotonic()))
 
     @contextmanager
     def _consumer(self, isolation: Isolation) -> Iterator[Consumer]:

@@ -197,7 +197,7 @@ def ends_of(asked: logs.Topic) -> dict[int, int]:
 
 
 def admin(cluster: KafkaCluster) -> AdminClient:
-    return AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 2})
+    return AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 2, **logs.CONNECTED})
 
 
 def add_partitions(cluster: KafkaCluster, topic: str, total: int) -> None:

@@ -60,6 +60,9 @@ class KeptClient:
             "client.id": f"kmirror/{__version__}",
             "socket.timeout.ms": int(self._timeout_s * 1000),
             "reconnect.backoff.max.ms": 1000,
+            # Connected to all brokers from the beginning. Else librdkafka takes a whole core while it waits for one
+            # that has died: whatever changes a broker's state has it try again, and trying changes the state.
+            "enable.sparse.connections": False,
             "error_cb": self._note,
         }
         with client_conf(self._access, more) as conf:
