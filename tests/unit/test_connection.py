@@ -262,6 +262,52 @@ def test_a_throttled_connection_is_left_alone_and_nothing_is_late() -> None:
     with_server(serve, act)
 
 
+def test_an_answer_that_comes_slowly_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large one the kernel wakes us for much only: what waits there counts as well."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.4)
+    body = bytes(150_000)
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        _, _, correlation, _ = await request(reader)
+        data = frame(correlation, body)
+        for at in range(0, len(data), len(data) // 30):
+            writer.write(data[at : at + len(data) // 30])
+            await asyncio.sleep(0.05)
+        await reader.read()
+
+    async def act(connection: Connection) -> None:
+        assert (await ask(connection, timeout=0.1))[4:] == body
+
+    with_server(serve, act)
+
+
+def test_an_asker_of_ones_own_is_answered_at_once_and_told_of_a_loss_later() -> None:
+    told: list[object] = []
+
+    class Asker:
+        def done(self) -> bool:
+            return False
+
+        def set_result(self, frame: memoryview) -> None:
+            told.append(bytes(frame[4:]))
+
+        def set_exception(self, error: Exception) -> None:
+            told.append(type(error))
+
+    async def act(connection: Connection) -> None:
+        for body in (b"a", b"b"):
+            connection.send_for(Asker(), 1, 12, [body], flexible=False, timeout=10)
+        await ask(connection)
+        assert told == [b"a", b"b"]
+        connection.send_for(Asker(), 1, 12, [b"c"], flexible=False, timeout=10)
+        connection.close()
+        assert told[2:] == [ConnectionLost]
+        with pytest.raises(ConnectionLost):
+            connection.send_for(Asker(), 1, 12, [b"d"], flexible=False, timeout=10)
+
+    with_server(echo, act)
+
+
 def test_how_long_a_broker_is_silent_about_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each answer ends it, and while a quota holds us back silence means nothing."""
     monkeypatch.setattr(module, "_LOOK_S", 0.02)

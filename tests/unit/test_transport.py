@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmirror.wire.pipes import Pipe, PipePool
-from kmirror.wire.transport import Receiver, SocketTransport, open_socket
+from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Receiver, SocketTransport, open_socket
 
 
 class Peer(Receiver):
@@ -228,7 +228,8 @@ def test_a_large_frame_wakes_seldom() -> None:
         for _ in range(200):
             await loop.sock_sendall(theirs, bytes(1000))
             await asyncio.sleep(0)
-        assert transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 256 << 10
+        low = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        assert low == MEMORY_AT_ONCE_BYTES
         assert peer.wakes == 1
 
     peer = Frame(1 << 20)

@@ -36,6 +36,10 @@ DEPTH: Final = 5
 """Requests in flight: the broker remembers the last five batches of a producer (ProducerStateEntry)."""
 _ACK_TIMEOUT_MS: Final = 30_000
 
+_Copies = dict[tuple[str | bytes, int], PartitionCopy]
+"""The partitions of a request, as its answer names them: by topic name or topic id."""
+_Answer = dict[tuple[str | bytes, int], Produced]
+
 
 class DestinationProducer:
     """Sends to destination broker `node` what the open partitions that it leads have in hand.
@@ -67,6 +71,7 @@ class DestinationProducer:
         self._is_ready: set[PartitionCopy] = set()
         self._work = asyncio.Event()
         self._requests = 0
+        self._answering = False
         self._most_bytes = REQUEST_BYTES
 
     def ready(self, copy: PartitionCopy) -> None:
@@ -74,12 +79,20 @@ class DestinationProducer:
         if copy not in self._is_ready:
             self._is_ready.add(copy)
             self._ready.append(copy)
-        self._work.set()
+        self._wake()
+
+    @property
+    def _may_send(self) -> bool:
+        return bool(self._ready) and self._requests < DEPTH
+
+    def _wake(self) -> None:
+        if not self._answering:
+            self._work.set()
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            if not self._ready or self._requests >= DEPTH:
+            if not self._may_send:
                 self._work.clear()
                 await self._work.wait()  # every change sets it
                 continue
@@ -106,7 +119,7 @@ class DestinationProducer:
         if not batch:
             return False
         request = []
-        sent: dict[tuple[str | bytes, int], PartitionCopy] = {}
+        sent: _Copies = {}
         for copy in batch:
             step = copy.take()
             pipe = step.give_pipe() if connection.takes_pipes else None
@@ -120,13 +133,11 @@ class DestinationProducer:
                 self.ready(copy)
         body = wire_produce.encode_produce(version, request, timeout_ms=_ACK_TIMEOUT_MS)
         self._requests += 1
-        began = time.monotonic()
+        asker = _Request(self, connection, version, sent)
         try:
-            answer = connection.send(wire_produce.API_KEY, version, body, flexible=True, timeout=self._timeout_s)
+            connection.send_for(asker, wire_produce.API_KEY, version, body, flexible=True, timeout=self._timeout_s)
         except ConnectionLost as e:
             self._settle(sent, e)
-        else:
-            answer.add_done_callback(lambda done: self._answered(done, connection, version, sent, began))
         return True
 
     def _pick(self) -> list[PartitionCopy]:
@@ -152,35 +163,40 @@ class DestinationProducer:
             picked.append(copy)
         return picked
 
-    def _answered(
-        self,
-        done: "asyncio.Future[memoryview]",
-        connection: Connection,
-        version: int,
-        sent: dict[tuple[str | bytes, int], PartitionCopy],
-        began: float,
-    ) -> None:
-        if done.cancelled():
-            return
-        self._most_bytes = far_request_bytes(self._most_bytes, time.monotonic() - began)
-        fault = done.exception()
+    def answered(self, request: "_Request", frame: memoryview) -> None:
+        """Settles a request, and sends what may be sent by that: at once, without a turn of the event loop."""
+        self._most_bytes = far_request_bytes(self._most_bytes, time.monotonic() - request.began_s)
+        self._answering = True
         try:
-            if fault is not None:
-                raise fault
-            throttle_ms, partitions = wire_produce.decode_produce(done.result(), version)
-            connection.throttled(throttle_ms)
-            self._cluster.counters.throttled_s += throttle_ms / 1000
-            self._settle(sent, {(p.topic, p.partition): p for p in partitions})
+            self._settle(request.sent, self._read(request, frame))
+            while self._may_send and request.connection.takes_more:
+                self._send(request.connection, request.version)
+        finally:
+            self._answering = False
+            if self._may_send:
+                self._work.set()
+
+    def _read(self, request: "_Request", frame: memoryview) -> _Answer | ClusterError:
+        try:
+            throttle_ms, partitions = wire_produce.decode_produce(frame, request.version)
         except ClusterError as e:
-            self._settle(sent, e)
+            return e
+        request.connection.throttled(throttle_ms)
+        self._cluster.counters.throttled_s += throttle_ms / 1000
+        return {(p.topic, p.partition): p for p in partitions}
+
+    def failed(self, request: "_Request", error: Exception) -> None:
+        if not isinstance(error, ClusterError):
+            raise error
+        self._settle(request.sent, error)
 
     def _settle(
         self,
-        sent: dict[tuple[str | bytes, int], PartitionCopy],
-        answer: dict[tuple[str | bytes, int], Produced] | ClusterError,
+        sent: _Copies,
+        answer: _Answer | ClusterError,
     ) -> None:
         self._requests -= 1
-        self._work.set()
+        self._wake()
         for key, copy in sent.items():
             if isinstance(answer, ClusterError):
                 copy.in_doubt = True
@@ -228,6 +244,27 @@ class DestinationProducer:
             at = sent.step.base
             message = f"the destination refuses the batch of offsets {at} to {sent.step.end - 1}: {error.message}"
             self._on_end(copy, MirrorError(Failure.DESTINATION_REFUSED, message, copy.partition, at))
+
+
+class _Request:
+    """One that is on its way, and who takes its answer (`wire.connection.Asker`)."""
+
+    def __init__(self, producer: DestinationProducer, connection: Connection, version: int, sent: _Copies) -> None:
+        self.connection = connection
+        self.version = version
+        self.sent = sent
+        self.began_s = time.monotonic()
+        self._producer = producer
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, frame: memoryview) -> None:
+        self._producer.answered(self, frame)
+
+    def set_exception(self, error: Exception) -> None:
+        """Later, as a future would: whoever ends a connection is in the midst of something."""
+        asyncio.get_running_loop().call_soon(self._producer.failed, self, error)
 
 
 def produce_version(connection: Connection) -> int:

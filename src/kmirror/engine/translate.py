@@ -33,12 +33,13 @@ def translate(
     try:
         while True:
             committed = -1 if aborting else open_aborted[-1][1] if open_aborted else wire.NO_OFFSET
-            start, rest = 0, records[at : next((place for place in piped if place >= at), None)]
-            for end, batches, count, first, latest in scan(rest, position, committed, most_bytes):
-                yield Append(position, count, rest[start:end], first, latest, batches)
-                position += count
-                start = end
-            at += start
+            if at not in piped:
+                start, rest = 0, records[at : next((place for place in piped if place > at), None)]
+                for end, batches, count, first, latest in scan(rest, position, committed, most_bytes):
+                    yield Append(position, count, rest[start:end], first, latest, batches)
+                    position += count
+                    start = end
+                at += start
             raw = wire.first_batch(records[at:])
             if raw is None:
                 return

@@ -11,14 +11,14 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from kmirror.errors import ClusterError
 from kmirror.wire.answers import reading
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, WrongProtocol
 from kmirror.wire.fetch_reader import FetchReader
-from kmirror.wire.transport import Part, Receiver, SocketTransport
+from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Part, Receiver, SocketTransport
 
 CLIENT_ID: Final = b"kmirror"
 MAX_FRAME_BYTES: Final = 256 << 20  # a fetch is bounded by its own limits plus one batch; this is a bound for nonsense
@@ -32,18 +32,26 @@ _RENEW_AT: Final = (0.85, 0.95)
 """Between these parts of a session's life it is renewed, as Kafka's own clients do it (SaslClientAuthenticator)."""
 
 
+class Asker(Protocol):
+    """Who waits for an answer: a future, or what takes it at once. An answer is a frame, or why there is none."""
+
+    def done(self) -> bool: ...
+    def set_result(self, frame: memoryview, /) -> None: ...
+    def set_exception(self, error: Exception, /) -> None: ...
+
+
 class _Request(NamedTuple):
     header: tuple[int, int]
     parts: Sequence[Part]
     flexible: bool
-    future: "asyncio.Future[memoryview]"
+    asker: Asker
     deadline: float
     reader: FetchReader | None
 
 
 class _Waiting(NamedTuple):
     correlation: int
-    future: "asyncio.Future[memoryview]"
+    asker: Asker
     deadline: float
     reader: FetchReader | None
 
@@ -103,6 +111,10 @@ class Connection(Receiver):
     def awaited_bytes(self) -> int:
         return 0 if self._body is None else len(self._body) - self._received
 
+    @property
+    def at_once_bytes(self) -> int:
+        return self._reader.at_once_bytes if self._reader else MEMORY_AT_ONCE_BYTES
+
     def receive(self, sock: socket.socket) -> int:
         if self._reader is None:
             return super().receive(sock)
@@ -147,12 +159,12 @@ class Connection(Receiver):
         if not self._waiting:
             self._fail(ProtocolError(f"{self.name} answered what was not asked"))
             return
-        correlation, future, _, _ = self._waiting.popleft()
+        correlation, asker, _, _ = self._waiting.popleft()
         if _LENGTH.unpack_from(frame)[0] != correlation:
-            self._waiting.appendleft(_Waiting(correlation, future, 0.0, None))
+            self._waiting.appendleft(_Waiting(correlation, asker, 0.0, None))
             self._fail(ProtocolError(f"{self.name} answered out of order"))
-        elif not future.done():
-            future.set_result(frame)
+        elif not asker.done():
+            asker.set_result(frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fault = exc
@@ -199,17 +211,17 @@ class Connection(Receiver):
             self._watch = None
         if self._renewal:
             self._renewal.cancel()
-        waiting = [waiting.future for waiting in self._waiting] + [request.future for request in self._held or ()]
+        waiting = [waiting.asker for waiting in self._waiting] + [request.asker for request in self._held or ()]
         self._waiting.clear()
         if self._held:
             self._held.clear()
-        for future in waiting:
-            if not future.done():
-                future.set_exception(error)
+        for asker in waiting:
+            if not asker.done():
+                asker.set_exception(error)
 
     def _check_deadlines(self) -> None:
         self._watch = None
-        so_far = (id(self._body), self._received) if self._body is not None else (0, 0)
+        so_far = (id(self._body), self._received + self._unread_bytes()) if self._body is not None else (0, 0)
         comes = so_far not in {(0, 0), self._seen_of_body}  # over a narrow way an answer may take its time
         self._seen_of_body = so_far
         awaited = self._waiting[0][0] if self._waiting else -1
@@ -220,6 +232,10 @@ class Connection(Receiver):
             self._fail(ConnectionLost(f"{self.name} did not answer in time"))
         elif self._waiting:
             self._watch = self._loop.call_later(_LOOK_S, self._check_deadlines)
+
+    def _unread_bytes(self) -> int:
+        """A slow way may take seconds until there is enough for the kernel to wake us."""
+        return self._transport.unread_bytes if isinstance(self._transport, SocketTransport) else 0
 
     def send(
         self,
@@ -238,20 +254,29 @@ class Connection(Receiver):
         is authenticated anew (`writes_now` is False) it is written after that, unless it is to `pass_gate`. The answer
         is received by `reader`, if it is large and the connection a plain one.
         """
+        future: asyncio.Future[memoryview] = self._loop.create_future()
+        deadline = self._loop.time() + timeout
+        self._begin(_Request((api_key, version), parts, flexible, future, deadline, reader), pass_gate=pass_gate)
+        return future
+
+    def send_for(
+        self, asker: Asker, api_key: int, version: int, parts: Sequence[Part], *, flexible: bool, timeout: float
+    ) -> None:
+        """As `send`, with an asker of one's own."""
+        self._begin(_Request((api_key, version), parts, flexible, asker, self._loop.time() + timeout, None))
+
+    def _begin(self, request: _Request, *, pass_gate: bool = False) -> None:
         if self._transport is None:
             raise ConnectionLost(f"not connected to {self.name}")
-        future: asyncio.Future[memoryview] = self._loop.create_future()
-        request = _Request((api_key, version), parts, flexible, future, self._loop.time() + timeout, reader)
         if self._held is not None and not pass_gate:
             self._held.append(request)
         else:
             self._write(request)
-        return future
 
     def _write(self, request: _Request) -> None:
         assert self._transport is not None
         self._correlation = (self._correlation + 1) & 0x7FFFFFFF
-        self._waiting.append(_Waiting(self._correlation, request.future, request.deadline, request.reader))
+        self._waiting.append(_Waiting(self._correlation, request.asker, request.deadline, request.reader))
         header = _HEADER.pack(*request.header, self._correlation, len(CLIENT_ID)) + CLIENT_ID
         if request.flexible:
             header += b"\0"  # no tagged fields
@@ -289,6 +314,11 @@ class Connection(Receiver):
     def writes_now(self) -> bool:
         """False while requests wait for a new authentication."""
         return self._held is None
+
+    @property
+    def takes_more(self) -> bool:
+        """Neither `unthrottled` nor `drain` would wait."""
+        return self.alive and self._writable.is_set() and self._loop.time() >= self._quiet_until
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from kmirror.wire import fetch
 from kmirror.wire.batch import COMPRESSION, HEADER, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
 from kmirror.wire.pipes import LEAST_BYTES, MOST_BYTES, Pipe, PipePool
 from kmirror.wire.topics import read_topic
+from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES
 from kmirror.wire.varint import skip_tags
 
 _AHEAD_BYTES: Final = 256  # what stands between the records of two partitions is seldom longer
@@ -41,6 +42,11 @@ class FetchReader:
         self._pause_at = 0
         self._ended = False
         self._steps: _Steps = self._read()
+
+    @property
+    def at_once_bytes(self) -> int:
+        """What is in pipes is never looked at, so it may come in large parts."""
+        return _AT_ONCE_BYTES if self.piped else MEMORY_AT_ONCE_BYTES
 
     def begin(self, frame: memoryview, received: int) -> None:
         """So much of the frame is there already."""

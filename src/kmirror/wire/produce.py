@@ -15,6 +15,7 @@ BY_NAME: Final = 9
 BY_ID: Final = 13
 
 _HEAD: Final = struct.Struct(">bhi")  # transactional id (null), acks, timeout
+_INDEX: Final = struct.Struct(">i")
 _ANSWER: Final = struct.Struct(">ihqqq")  # index, error, base offset, log append time, log start
 ACKS_ALL: Final = -1
 
@@ -49,18 +50,20 @@ def encode_produce(
     for p in partitions:
         topics.setdefault(p.topic, []).append(p)
     out: list[bytes | memoryview | Pipe] = []
-    small = _HEAD.pack(0, ACKS_ALL, timeout_ms) + encode_unsigned(len(topics) + 1)  # goes out with what follows
+    small = [_HEAD.pack(0, ACKS_ALL, timeout_ms), encode_unsigned(len(topics) + 1)]
     for name, items in topics.items():
-        small += encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID)
+        small.append(encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID))
         for p in items:
-            out.append(small + struct.pack(">i", p.partition) + encode_unsigned(len(p.batch) + 1))
+            small += (_INDEX.pack(p.partition), encode_unsigned(len(p.batch) + 1))
             if p.pipe is None:
-                out.append(p.batch)
+                out += (b"".join(small), p.batch)
             else:
-                out += (p.batch[: -len(p.pipe)], p.pipe)
-            small = b"\0"
-        small += b"\0"
-    out.append(small + b"\0")
+                small.append(bytes(p.batch[: -len(p.pipe)]))
+                out += (b"".join(small), p.pipe)
+            small = [b"\0"]
+        small.append(b"\0")
+    small.append(b"\0")
+    out.append(b"".join(small))
     return out
 
 

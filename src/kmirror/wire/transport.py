@@ -4,9 +4,12 @@ asyncio's own transport makes a system call of each part of a request and, befor
 does not take at once. Here all parts that wait go out by one `sendmsg`, and stay where they are until they are sent.
 """
 
+import array
 import asyncio
 import contextlib
+import fcntl
 import socket
+import termios
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
@@ -15,8 +18,10 @@ from typing import Final
 from kmirror.wire.pipes import Pipe
 
 _PARTS_AT_ONCE: Final = 64  # far below IOV_MAX, and more than the kernel takes at once of large ones
-_BYTES_AT_ONCE: Final = 256 << 10  # of a large frame: fits into a core's cache until it is looked at
 _LARGE_BYTES: Final = 64 << 10
+
+MEMORY_AT_ONCE_BYTES: Final = 256 << 10
+"""Of a large frame that comes to memory: fits into a core's cache until it is looked at."""
 
 Part = bytes | bytearray | memoryview | Pipe
 
@@ -24,13 +29,17 @@ Part = bytes | bytearray | memoryview | Pipe
 class Receiver(asyncio.BufferedProtocol):
     """A protocol that may read the socket itself.
 
-    `awaited_bytes` are sure to come, and nobody wants to know of a part of them: the kernel wakes us when much of a
-    large number is there.
+    `awaited_bytes` are sure to come, and nobody wants to know of a part of them: the kernel wakes us when
+    `at_once_bytes` are there.
     """
 
     @property
     def awaited_bytes(self) -> int:
         return 0
+
+    @property
+    def at_once_bytes(self) -> int:
+        return MEMORY_AT_ONCE_BYTES
 
     def receive(self, sock: socket.socket) -> int:
         """Takes what has come; returns how many bytes, 0 at the end. Raises OSError, BlockingIOError among it."""
@@ -149,13 +158,20 @@ class SocketTransport(asyncio.Transport):
             return
         if not self._closing:
             awaited = self._protocol.awaited_bytes
-            self._wake_at(min(awaited, _BYTES_AT_ONCE) if awaited >= _LARGE_BYTES else 1)
+            self._wake_at(min(awaited, self._protocol.at_once_bytes) if awaited >= _LARGE_BYTES else 1)
 
     def _wake_at(self, size: int) -> None:
         """A large frame comes in few large parts: each wakes the process, and costs a turn of the event loop."""
         if size != self._wakes_at:
             self._wakes_at = size
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+
+    @property
+    def unread_bytes(self) -> int:
+        """What has come and waits in the kernel."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self._sock, termios.FIONREAD, count)
+        return count[0]
 
     # --- the end
 
