@@ -12,7 +12,7 @@ from crc32c import crc32c
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kmirror.wire.batch import HEADER_BYTES, NO_OFFSET
+from kmirror.wire.batch import HEADER_BYTES, NO_OFFSET, stamp_slowly
 from kmirror.wire.moved import moved_slowly
 from kmirror.wire.scan import scan_slowly
 from support.batches import TRANSACTIONAL, Rec, batch, dense, varint
@@ -149,6 +149,28 @@ def test_a_checksum_that_can_not_be_made_is_told(compiled: ModuleType) -> None:
         compiled.scan(view, 0, 0, (0, 0), fails)
     with pytest.raises(TypeError):
         compiled.scan(view, 0, 0, (0, 0), str)
+
+
+@given(
+    st.binary(min_size=61, max_size=300),
+    st.just(0) | st.integers(0, 1_300_000),
+    st.tuples(int64, st.integers(-(2**15), 2**15 - 1), st.integers(-(2**31), 2**31 - 1)),
+)
+def test_the_compiled_twin_stamps_alike(
+    compiled: ModuleType, data: bytes, more: int, ours: tuple[int, int, int]
+) -> None:
+    here, there = bytearray(data) + bytes(more), bytearray(data) + bytes(more)
+    compiled.stamp(memoryview(here), *ours)
+    stamp_slowly(memoryview(there), *ours)
+    assert here == there
+
+
+def test_what_can_not_be_stamped(compiled: ModuleType) -> None:
+    for stamp in (compiled.stamp, stamp_slowly):
+        with pytest.raises(ValueError, match="not a batch"):
+            stamp(memoryview(bytearray(60)), 1, 2, 3)
+    with pytest.raises((BufferError, TypeError)):
+        compiled.stamp(memoryview(bytes(61)), 1, 2, 3)
 
 
 def _build(directory: Path) -> ModuleType:

@@ -5,9 +5,8 @@ or twice, from us or from another runner of the link, can't take an offset. The 
 A marker has no sequence, but an epoch: behind the first one of a run all batches that an older run sent are refused.
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from kmirror.engine.steps import Append
 from kmirror.wire.errors import NONE
@@ -28,8 +27,7 @@ class Verdict(Enum):
     """Appended at another offset: somebody else writes to the topic."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     step: Append
     sequence: int
 

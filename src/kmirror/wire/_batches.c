@@ -1,4 +1,4 @@
-/* The compiled twins of kmirror.wire.scan and kmirror.wire.moved: batches looked at, and their records moved.
+/* The compiled twins of kmirror.wire.scan, moved and stamp: batches looked at, their records moved, and they made ours.
 
    The stable ABI of Python 3.11, so one build serves every later version. Without it the twin in Python is used. */
 
@@ -10,7 +10,10 @@
 
 #define HEADER_BYTES 61
 #define LOG_OVERHEAD 12 /* base offset and length stand before what the length counts */
+#define CHECKSUM_AT 17
 #define CHECKED_FROM 21 /* what stands behind the checksum is under it */
+#define PRODUCER_AT 43
+#define CASTAGNOLI 0x82F63B78U /* the polynomial of CRC-32C, its bits in reverse as those of all checksums here */
 #define COMPRESSION 0x07
 #define TRANSACTIONAL 0x10
 #define GZIP 1
@@ -277,9 +280,86 @@ static PyObject *scan(PyObject *module, PyObject *arguments)
     return runs;
 }
 
+static void write_big_endian(uint8_t *to, uint64_t value, int size)
+{
+    while (size--) {
+        to[size] = (uint8_t)value;
+        value >>= 8;
+    }
+}
+
+static uint32_t shifted_by_one(uint32_t value)
+{
+    return value & 1 ? value >> 1 ^ CASTAGNOLI : value >> 1;
+}
+
+/* The product of two polynomials, modulo that of the checksum. */
+static uint32_t product(uint32_t a, uint32_t b)
+{
+    uint32_t sum = 0;
+    for (; a; a <<= 1) {
+        if (a & 0x80000000U)
+            sum ^= b;
+        b = shifted_by_one(b);
+    }
+    return sum;
+}
+
+static uint32_t of_a_byte[256]; /* what a byte makes of a checksum */
+static uint32_t zeros[32];      /* what 2^n zero bytes multiply it by */
+
+static void make_tables(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        of_a_byte[byte] = byte;
+        for (int bit = 0; bit < 8; bit++)
+            of_a_byte[byte] = shifted_by_one(of_a_byte[byte]);
+    }
+    zeros[0] = 0x00800000U; /* x^8 */
+    for (int n = 1; n < 32; n++)
+        zeros[n] = product(zeros[n - 1], zeros[n - 1]);
+}
+
+static PyObject *stamp(PyObject *module, PyObject *arguments)
+{
+    PyObject *batch;
+    Py_buffer data;
+    long long producer_id;
+    int producer_epoch, sequence;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OLii", &batch, &producer_id, &producer_epoch, &sequence) ||
+        PyObject_GetBuffer(batch, &data, PyBUF_WRITABLE))
+        return NULL;
+    if (data.len < HEADER_BYTES || data.len > INT32_MAX) {
+        PyBuffer_Release(&data);
+        PyErr_SetString(PyExc_ValueError, "not a batch");
+        return NULL;
+    }
+    uint8_t *at = data.buf, before[HEADER_BYTES];
+    memcpy(before, at, HEADER_BYTES);
+    write_big_endian(at, 0, 8);                  /* base offset */
+    write_big_endian(at + 12, 0xFFFFFFFFU, 4);   /* leader epoch */
+    at[16] = 2;
+    at[CHECKED_FROM + 1] &= (uint8_t)~TRANSACTIONAL;
+    write_big_endian(at + PRODUCER_AT, (uint64_t)producer_id, 8);
+    write_big_endian(at + PRODUCER_AT + 8, (uint64_t)producer_epoch, 2);
+    write_big_endian(at + PRODUCER_AT + 10, (uint64_t)sequence, 4);
+    uint32_t difference = 0;
+    for (int byte = CHECKED_FROM; byte < HEADER_BYTES; byte++)
+        difference = of_a_byte[(difference ^ before[byte] ^ at[byte]) & 0xFF] ^ difference >> 8;
+    uint32_t rest = (uint32_t)(data.len - HEADER_BYTES);
+    for (int n = 0; rest; n++, rest >>= 1)
+        if (rest & 1)
+            difference = product(zeros[n], difference);
+    write_big_endian(at + CHECKSUM_AT, (uint32_t)big_endian(before + CHECKSUM_AT, 4) ^ difference, 4);
+    PyBuffer_Release(&data);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"moved", moved, METH_O, "moved(runs): as kmirror.wire.moved.moved_slowly."},
     {"scan", scan, METH_VARARGS, "scan(...): as kmirror.wire.scan.scan_slowly."},
+    {"stamp", stamp, METH_VARARGS, "stamp(...): as kmirror.wire.batch.stamp_slowly."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -287,5 +367,6 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_batches", NULL,
 
 PyMODINIT_FUNC PyInit__batches(void)
 {
+    make_tables();
     return PyModule_Create(&definition);
 }

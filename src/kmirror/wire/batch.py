@@ -165,8 +165,14 @@ def seal(batch: memoryview) -> None:
 def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
     """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer, and the CRC for that.
 
-    The transactional bit goes: a committed record becomes a plain one.
+    The transactional bit goes: a committed record becomes a plain one. Raises ValueError below a header's length.
     """
+    _stamp(batch, producer_id, producer_epoch, sequence)
+
+
+def stamp_slowly(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
+    if len(batch) < HEADER_BYTES:
+        raise ValueError("not a batch")
     _, length, _, _, crc = _PREFIX.unpack_from(batch)
     before = bytes(batch[CRC_FROM:HEADER_BYTES])
     attributes = struct.unpack_from(">h", batch, CRC_FROM)[0]
@@ -216,3 +222,9 @@ def decode(batch: memoryview) -> list[Record]:
     except Exception as e:
         raise ValueError(f"unreadable batch: {type(e).__name__}: {e}") from e
     return out
+
+
+try:
+    from kmirror.wire._batches import stamp as _stamp
+except ImportError:
+    _stamp = stamp_slowly

@@ -2,8 +2,7 @@
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kmirror.wire.errors import ProtocolError
 from kmirror.wire.pipes import Pipe
@@ -20,8 +19,7 @@ _ANSWER: Final = struct.Struct(">ihqqq")  # index, error, base offset, log appen
 ACKS_ALL: Final = -1
 
 
-@dataclass(frozen=True, slots=True)
-class ProducePartition:
+class ProducePartition(NamedTuple):
     """One batch for one partition, perhaps with its last bytes in `pipe`: a request holds at most one for each."""
 
     topic: str
@@ -31,8 +29,7 @@ class ProducePartition:
     pipe: Pipe | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Produced:
+class Produced(NamedTuple):
     """The answer for one partition. `base_offset` is where the batch landed; -1 with an error."""
 
     topic: str | bytes
