@@ -15,7 +15,7 @@ MOST_LANES: Final = 4
 _MANY: Final = 500
 """Partitions. An answer stays in memory as long as a part of it waits to be sent, and of so many there is always one
 that does: so each is smaller, and as many wait."""
-_MANY_RESPONSE_BYTES: Final = 4 << 20
+_MANY_RESPONSE_BYTES: Final = 3 << 20
 REQUEST_BYTES: Final = 2 << 20
 """What makes up a request to a destination that is near: two merged batches."""
 _FAR_REQUEST_BYTES: Final = 8 << 20
