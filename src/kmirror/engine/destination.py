@@ -94,7 +94,7 @@ class DestinationProducer:
         while True:
             if not self._may_send:
                 self._work.clear()
-                await self._work.wait()  # every change sets it
+                await self._work.wait()  # every change sets it, but for those by which `answered` sends itself
                 continue
             try:
                 connection = await self._cluster.connection(self._node, "produce")
@@ -190,11 +190,7 @@ class DestinationProducer:
             raise error
         self._settle(request.sent, error)
 
-    def _settle(
-        self,
-        sent: _Copies,
-        answer: _Answer | ClusterError,
-    ) -> None:
+    def _settle(self, sent: _Copies, answer: _Answer | ClusterError) -> None:
         self._requests -= 1
         self._wake()
         for key, copy in sent.items():

@@ -93,15 +93,10 @@ async def metadata(connection: Connection, topics: Sequence[str]) -> ClusterMeta
         return ClusterMetadata(answer.cluster_id or "", brokers, found)
 
 
-async def transaction_coordinator(connection: Connection, transactional_id: str) -> tuple[int, str, int]:
-    """(node id, host, port) of the coordinator."""
-    return the_only(await transaction_coordinators(connection, [transactional_id]))
-
-
 async def transaction_coordinators(
     connection: Connection, transactional_ids: Collection[str]
 ) -> Answers[str, tuple[int, str, int]]:
-    """Of each as `transaction_coordinator`, or its error: in one request where the broker can (3.0, KIP-699)."""
+    """(node id, host, port) of each one's coordinator, or its error: in one request where the broker can (KIP-699)."""
     version = connection.version_of(10, 1, _MANY_COORDINATORS)
     if version < _MANY_COORDINATORS:
         return {name: await _one_coordinator(connection, name, version) for name in transactional_ids}
