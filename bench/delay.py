@@ -16,7 +16,7 @@ from bench.contenders import CONTENDERS, Job
 from bench.fill import fill
 from bench.loads import FULL, Load
 from bench.oracle import check_copy
-from bench.payload import write_payloads
+from bench.payload import payloads_of
 from bench.stage import PROPERTIES, VERSION, Stage
 from bench.throughput import measure
 from kmirror.sandbox import KafkaCluster, kafka_runtime
@@ -52,10 +52,7 @@ def _cluster(side: str, directory: Path, far: str) -> KafkaCluster:
 
 
 def _of_load(stage: Stage, load: Load, far: str, options: argparse.Namespace) -> list[dict[str, object]]:
-    payloads = stage.directory / "payloads.txt"
-    if not payloads.exists():
-        write_payloads(payloads, load.record_bytes)
-    fill(stage, load, payloads)
+    fill(stage, load, payloads_of(stage.directory, load.record_bytes))
     rows = []
     for speed in map(float, options.speed.split(",")):
         rates: dict[float, list[float]] = {0.0: [], options.ms: []}

@@ -18,7 +18,15 @@ _STREET = ("High Street", "Station Road", "Main Street", "Park Avenue", "Church 
 _ARTICLE = ("keyboard", "monitor 27 inch", "desk lamp", "office chair", "notebook", "headphones", "usb cable 2 m")
 
 
-def write_payloads(path: Path, size: int = RECORD_BYTES) -> None:
+def payloads_of(directory: Path, size: int) -> Path:
+    """The file of payloads of that size, written once for a directory."""
+    path = directory / f"payloads-{size}.txt"
+    if not path.exists():
+        _write(path, size)
+    return path
+
+
+def _write(path: Path, size: int) -> None:
     """One payload a line, as ProducerPerformance reads them; of smaller ones an order makes several."""
     chance = random.Random(20_240_601)
     orders = [_order(chance) for _ in range(_DIFFERENT)]

@@ -22,7 +22,7 @@ from bench.contenders import CONTENDERS, Job
 from bench.fill import fill
 from bench.loads import FULL, Load
 from bench.options import some
-from bench.payload import write_payloads
+from bench.payload import payloads_of
 from bench.run import warm
 from bench.stage import Stage, stage
 from bench.throughput import Copied, measure
@@ -125,10 +125,7 @@ def _compiled(tree: Path) -> Path:
 
 
 def _prepared(clusters: Stage, load: Load) -> Pairs:
-    payloads = clusters.directory / f"payloads-{load.record_bytes}.txt"
-    if not payloads.exists():
-        write_payloads(payloads, load.record_bytes)
-    fill(clusters, load, payloads)
+    fill(clusters, load, payloads_of(clusters.directory, load.record_bytes))
     return Pairs(load)
 
 

@@ -11,7 +11,7 @@ from bench.latency import FLOOR, PARTITIONS, Latency, measure_latency
 from bench.latency import TOPIC as PACE
 from bench.loads import Load
 from bench.oracle import check_copy
-from bench.payload import write_payloads
+from bench.payload import payloads_of
 from bench.plan import Plan
 from bench.profiling import top_functions
 from bench.relay import Limit, measure_limit
@@ -35,7 +35,7 @@ def run(plan: Plan, stage: Stage) -> Results:
     results = Results(plan)
     warm(stage)
     for load in plan.loads:
-        filled = results.filled[load.name] = fill(stage, load, _payloads(stage, load))
+        filled = results.filled[load.name] = fill(stage, load, payloads_of(stage.directory, load.record_bytes))
         results.limits[load.name] = measure_limit(stage, load)
         for number in range(plan.rounds):
             names = plan.contenders_of(load)
@@ -50,19 +50,12 @@ def run(plan: Plan, stage: Stage) -> Results:
     return results
 
 
-def _payloads(stage: Stage, load: Load) -> Path:
-    path = stage.directory / f"payloads-{load.record_bytes}.txt"
-    if not path.exists():
-        write_payloads(path, load.record_bytes)
-    return path
-
-
 def warm(stage: Stage) -> None:
     """New JVMs are slow: without this the first contender would pay for what the others find compiled.
 
     What a broker does for an idempotent producer it does for kmirror alone, so both are needed.
     """
-    fill(stage, _WARM, _payloads(stage, _WARM))
+    fill(stage, _WARM, payloads_of(stage.directory, _WARM.record_bytes))
     for name in _WARMERS:
         stage.clear(keep=_WARM.topic)
         measure(name, CONTENDERS[name], _job(stage, _WARM.topic, _WARM), _WARM)
@@ -72,7 +65,7 @@ def warm(stage: Stage) -> None:
 def _copy(plan: Plan, stage: Stage, load: Load, name: str, *, check: bool) -> Copied:
     if load.traffic:  # by now the source holds what went on
         stage.clear()
-        fill(stage, load, _payloads(stage, load))
+        fill(stage, load, payloads_of(stage.directory, load.record_bytes))
     else:
         stage.clear(keep=load.topic)
     job = _job(stage, load.topic, load, profile=plan.profile if name == "kmirror" else None)
@@ -83,7 +76,7 @@ def _copy(plan: Plan, stage: Stage, load: Load, name: str, *, check: bool) -> Co
         job,
         load,
         check=(lambda: check_copy(stage, load.topic, load.records)) if checked else None,
-        traffic=traffic(stage, load, _payloads(stage, load)),
+        traffic=traffic(stage, load, payloads_of(stage.directory, load.record_bytes)),
     )
     print(
         f"{load.name}: {name}: {copied.rate:.0f} MB/s, {copied.per_cpu:.0f} MB a CPU-second"

@@ -23,7 +23,7 @@ from bench.contenders.job import Command
 from bench.fill import fill
 from bench.loads import FULL, Load
 from bench.options import some
-from bench.payload import write_payloads
+from bench.payload import payloads_of
 from bench.stage import Stage, stage
 from bench.throughput import Copied, measure
 
@@ -124,10 +124,7 @@ def main() -> int:
 def _copy(clusters: Stage, load: Load, workers: int, sources: Path | None, *, core_part: float = 1.0) -> Copied:
     clusters.clear(keep="bench-")
     if not (clusters.directory / load.topic).exists():
-        payloads = clusters.directory / f"payloads-{load.record_bytes}.txt"
-        if not payloads.exists():
-            write_payloads(payloads, load.record_bytes)
-        fill(clusters, load, payloads)
+        fill(clusters, load, payloads_of(clusters.directory, load.record_bytes))
         (clusters.directory / load.topic).touch()
     directory = Path(tempfile.mkdtemp(prefix="job-", dir=clusters.directory))
     job = Job(clusters, load.topic, load.partitions, load.compression, directory, sources=sources, workers=workers)
