@@ -151,6 +151,7 @@ def test_a_checksum_that_can_not_be_made_is_told(compiled: ModuleType) -> None:
         compiled.scan(view, 0, 0, (0, 0), str)
 
 
+@example(bytes(61), 1_052_672, (0, 0, 0))
 @given(
     st.binary(min_size=61, max_size=300),
     st.just(0) | st.integers(0, 1_300_000),

@@ -23,7 +23,7 @@ def crc_after(crc: int, before: bytes | bytearray | memoryview, after: bytes | m
     """The CRC of `after` + `rest`, where `crc` is that of `before` + `rest`; both beginnings are of one length."""
     pages, bytes_left = len(rest) >> _PAGE_BITS, len(rest) & (_PAGE - 1)
     if pages > _MOST_PAGES:
-        return int(crc32c(rest, crc32c(after)))
+        return int(crc ^ crc32c(rest, crc32c(before)) ^ crc32c(rest, crc32c(after)))
     difference = crc32c(before) ^ crc32c(after)
     if pages:
         a, b, c, d = _tables.get(pages) or _make_table(pages)
