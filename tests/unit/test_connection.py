@@ -334,3 +334,16 @@ def test_how_long_a_broker_is_silent_about_one_request(monkeypatch: pytest.Monke
             await second
 
     with_server(answers_one_when_asked_twice, act)
+
+
+def test_a_broker_that_is_asked_nothing_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a trickle: each look finds that all has been answered."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.02)
+
+    async def act(connection: Connection) -> None:
+        for _ in range(10):
+            await ask(connection)
+            await asyncio.sleep(0.03)  # a look
+            assert connection.silent_s < 0.1
+
+    with_server(echo, act)

@@ -225,8 +225,8 @@ class Connection(Receiver):
         comes = so_far not in {(0, 0), self._seen_of_body}  # over a narrow way an answer may take its time
         self._seen_of_body = so_far
         awaited = self._waiting[0][0] if self._waiting else -1
-        quiet = awaited != self._awaited or comes or self._loop.time() < self._quiet_until
-        self.silent_s = 0.0 if quiet else self.silent_s + _LOOK_S
+        excused = awaited != self._awaited or comes or self._loop.time() < self._quiet_until
+        self.silent_s = 0.0 if not self._waiting or excused else self.silent_s + _LOOK_S
         self._awaited = awaited
         if self._waiting and self._loop.time() > self._waiting[0][2] > 0 and not comes:
             self._fail(ConnectionLost(f"{self.name} did not answer in time"))
