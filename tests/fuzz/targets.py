@@ -75,7 +75,7 @@ def read_log(data: memoryview, aborted: tuple[tuple[int, int], ...] = ()) -> Non
     for step in translate(data, 0, aborted):
         if isinstance(step, Reencode):
             _may_be_unreadable(lambda step=step: list(reencode(step)))  # type: ignore[misc]
-    batch.epoch_before(data, 10)
+    batch.epoch_before(data, 10, {})
 
 
 def _is_split(data: memoryview) -> bool:

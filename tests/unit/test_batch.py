@@ -175,7 +175,7 @@ def test_the_epoch_before_what_cannot_be_read(size: int) -> None:
     whole = dense(0, 3)
     damaged = bytearray(dense(1, 3))
     struct.pack_into(">i", damaged, 8, size)
-    assert wire.epoch_before(memoryview(whole + bytes(damaged)), 3) in {
+    assert wire.epoch_before(memoryview(whole + bytes(damaged)), 3, {}) in {
         wire.header(memoryview(whole)).leader_epoch,
         -1,
         0,

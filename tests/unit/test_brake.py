@@ -13,6 +13,7 @@ from kmirror.engine import brake as module
 from kmirror.engine.brake import Brake
 from kmirror.engine.counters import RunCounters
 from kmirror.model.settings import UNLIMITED
+from kmirror.wire.fetch import Fetched
 
 RATE = 1_000_000
 FETCH = 8 << 20
@@ -42,6 +43,10 @@ def batches(*sizes: int) -> memoryview:
     return memoryview(b"".join(struct.pack(">qi", 0, size - 12) + bytes(size - 12) for size in sizes))
 
 
+def fetched(records: memoryview) -> Fetched:
+    return Fetched("orders", 0, 0, 0, 0, 0, (), records, None, -1)
+
+
 def copied(brake: Brake, clock: Clock, batch: int, round_trip_s: float, seconds: float) -> list[tuple[float, int]]:
     """(when, how many bytes) of the fetches of one source that always has more, in batches of one size."""
     out: list[tuple[float, int]] = []
@@ -52,7 +57,7 @@ def copied(brake: Brake, clock: Clock, batch: int, round_trip_s: float, seconds:
             room = await brake.room(FETCH)
             clock.now += round_trip_s
             whole = max(1, room // batch)
-            brake.took(batches(*[batch] * whole))
+            brake.took(fetched(batches(*[batch] * whole)))
             out.append((clock.now, whole * batch))
 
     asyncio.run(fetch())
@@ -83,7 +88,7 @@ def _in_a_second(fetches: Sequence[tuple[float, int]]) -> list[int]:
 def test_what_is_cut_off_does_not_count(clock: Clock) -> None:
     brake = Brake(RATE, RunCounters())
     assert asyncio.run(brake.room(FETCH)) == pytest.approx(RATE // 20, rel=0.05)
-    brake.took(memoryview(bytes(batches(RATE // 20, RATE))[: RATE // 10]))
+    brake.took(fetched(memoryview(bytes(batches(RATE // 20, RATE))[: RATE // 10])))
     before = clock.now
     asyncio.run(brake.room(FETCH))
     assert clock.now - before == pytest.approx(0.05, abs=0.003)
@@ -92,7 +97,7 @@ def test_what_is_cut_off_does_not_count(clock: Clock) -> None:
 def test_a_change_forgets_what_was_owed_and_without_a_limit_nothing_waits(clock: Clock) -> None:
     counters = RunCounters()
     brake = Brake(1_000, counters)
-    brake.took(batches(1_000_000))
+    brake.took(fetched(batches(1_000_000)))
     brake.set_rate(RATE)
     before = clock.now
     asyncio.run(brake.room(FETCH))

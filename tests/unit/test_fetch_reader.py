@@ -15,6 +15,7 @@ from kafka.protocol.consumer import FetchResponse
 from kmirror.engine.steps import Append, Step
 from kmirror.engine.translate import translate
 from kmirror.wire import fetch_reader
+from kmirror.wire.batch import epoch_before, sizes
 from kmirror.wire.errors import ProtocolError
 from kmirror.wire.fetch import Fetched, decode_fetch
 from kmirror.wire.fetch_reader import FetchReader
@@ -83,6 +84,10 @@ def frame_of(logs: Sequence[tuple[bytes, Sequence[tuple[int, int]]]], version: i
     return b"\0\0\0\5\0" + bytes(answer.encode(version=version))
 
 
+def piped_bytes(reader: FetchReader) -> int:
+    return sum(len(pipe) for pipes in reader.piped.values() for pipe in pipes.values())
+
+
 def receive(reader: FetchReader, frame: bytes, pieces: Sequence[int], *, there: int = 10) -> memoryview:
     """Has a reader receive a frame that comes in pieces of these sizes, the last of them again and again."""
     memory = memoryview(bytearray(len(frame)))
@@ -99,12 +104,25 @@ def receive(reader: FetchReader, frame: bytes, pieces: Sequence[int], *, there: 
                 assert reader.receive(ours) > 0
             with pytest.raises(BlockingIOError):
                 reader.receive(ours)
-    return memory
+    return reader.end()
+
+
+def whole(fetched: Fetched) -> bytes:
+    """Its records, as they would be in memory."""
+    out, at = b"", 0
+    for place, pipe in fetched.piped.items():
+        held = 12 + int.from_bytes(fetched.records[place + 8 : place + 12]) - len(pipe)
+        rest = bytearray(len(pipe))
+        pipe.read_into(memoryview(rest))
+        out += bytes(fetched.records[at : place + held]) + rest
+        at = place + held
+    return out + bytes(fetched.records[at:])
 
 
 def read(frame: bytes, version: int, pieces: Sequence[int], pool: PipePool, there: int = 10) -> list[Fetched]:
     reader = FetchReader(version, pool)
     memory = receive(reader, frame, pieces, there=min(there, len(frame)))
+    assert len(memory) == len(frame) - piped_bytes(reader)
     return decode_fetch(memory, version, reader.piped).partitions
 
 
@@ -136,6 +154,9 @@ def test_the_steps_are_the_same(
     assert len(found) == len(expected) == len(logs)
     for ours, theirs in zip(found, expected, strict=True):
         assert (ours.topic, ours.partition, ours.aborted) == (theirs.topic, theirs.partition, theirs.aborted)
+        assert list(sizes(ours.records, ours.piped)) == list(sizes(theirs.records, {}))
+        end = position + 40
+        assert epoch_before(ours.records, end, ours.piped) == epoch_before(theirs.records, end, {})
         assert told(steps_of(ours, position)) == told(steps_of(theirs, position))
 
 
@@ -174,14 +195,8 @@ def test_a_damaged_answer_comes_whole_to_whoever_decodes_it(
             decode_fetch(memory, version, reader.piped)
         return
     found = decode_fetch(memory, version, reader.piped).partitions
-    assert [(f.topic, f.partition, len(f.records)) for f in found] == [
-        (f.topic, f.partition, len(f.records)) for f in expected
-    ]
-    for ours in found:
-        for at, pipe in ours.piped.items():
-            end = at + 12 + int.from_bytes(ours.records[at + 8 : at + 12])
-            pipe.read_into(ours.records[end - len(pipe) : end])
-    assert [bytes(f.records) for f in found] == [bytes(f.records) for f in expected]
+    assert [(f.topic, f.partition) for f in found] == [(f.topic, f.partition) for f in expected]
+    assert [whole(f) for f in found] == [bytes(f.records) for f in expected]
 
 
 def large(size: int, base: int = 0) -> bytes:
@@ -196,6 +211,7 @@ def test_a_batch_in_too_many_packets_comes_to_memory() -> None:
     memory = receive(reader, frame, [*[500] * 450, 50_000])
     (found,) = decode_fetch(memory, 13, reader.piped).partitions
     assert list(found.piped) == [len(large(100_000)) * 2]
+    assert len(memory) < len(frame) - 50_000
     assert told(steps_of(found)) == told(steps_of(decode_fetch(memoryview(bytearray(frame)), 13).partitions[0]))
 
 

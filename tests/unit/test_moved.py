@@ -151,27 +151,28 @@ def test_a_checksum_that_can_not_be_made_is_told(compiled: ModuleType) -> None:
         compiled.scan(view, 0, 0, (0, 0), str)
 
 
-@example(bytes(61), 1_052_672, (0, 0, 0))
+@example(bytes(61), 1_052_672, (0, 0, 0), 0)
 @given(
     st.binary(min_size=61, max_size=300),
     st.just(0) | st.integers(0, 1_300_000),
     st.tuples(int64, st.integers(-(2**15), 2**15 - 1), st.integers(-(2**31), 2**31 - 1)),
+    st.integers(0, 1_300_000),
 )
 def test_the_compiled_twin_stamps_alike(
-    compiled: ModuleType, data: bytes, more: int, ours: tuple[int, int, int]
+    compiled: ModuleType, data: bytes, more: int, ours: tuple[int, int, int], missing: int
 ) -> None:
     here, there = bytearray(data) + bytes(more), bytearray(data) + bytes(more)
-    compiled.stamp(memoryview(here), *ours)
-    stamp_slowly(memoryview(there), *ours)
+    compiled.stamp(memoryview(here), *ours, missing)
+    stamp_slowly(memoryview(there), *ours, missing)
     assert here == there
 
 
 def test_what_can_not_be_stamped(compiled: ModuleType) -> None:
     for stamp in (compiled.stamp, stamp_slowly):
         with pytest.raises(ValueError, match="not a batch"):
-            stamp(memoryview(bytearray(60)), 1, 2, 3)
+            stamp(memoryview(bytearray(60)), 1, 2, 3, 0)
     with pytest.raises((BufferError, TypeError)):
-        compiled.stamp(memoryview(bytes(61)), 1, 2, 3)
+        compiled.stamp(memoryview(bytes(61)), 1, 2, 3, 0)
 
 
 def _build(directory: Path) -> ModuleType:

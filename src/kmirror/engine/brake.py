@@ -11,6 +11,7 @@ from typing import Final
 from kmirror.engine.counters import RunCounters
 from kmirror.model.settings import UNLIMITED
 from kmirror.wire import batch as wire
+from kmirror.wire.fetch import Fetched
 
 _LEAST_S: Final = 0.05  # of the limit in one fetch: fewer bytes would cost a request each
 _MOST_S: Final = 0.4  # is saved up at most: longer than a round trip, or a long one would cost of the limit
@@ -52,10 +53,10 @@ class Brake:
         self._filled_at = now
         return min(self._rate * _LEAST_S, most) - self._tokens
 
-    def took(self, records: memoryview) -> None:
+    def took(self, fetched: Fetched) -> None:
         """What a fetch brought: its whole batches count, the part of one that is cut off will be fetched again."""
         if self._rate == UNLIMITED:
             return
         with contextlib.suppress(ValueError):  # a damaged batch ends the mirror elsewhere
-            for raw in wire.split(records):
-                self._tokens -= len(raw.data)
+            for size in wire.sizes(fetched.records, fetched.piped):
+                self._tokens -= size

@@ -269,8 +269,8 @@ class PartitionCopy:
     def own_queue(self) -> None:
         """Takes what waits into memory of its own: else a small part keeps a large answer, and others hardly less."""
         for step in self._queue:
-            if isinstance(step, Append) and memoryview(step.batch.obj).nbytes > 2 * step.size:
-                step.batch = memoryview(bytearray(step.whole()))
+            if isinstance(step, Append) and memoryview(step.batch.obj).nbytes > 2 * len(step.batch):
+                step.batch = memoryview(bytearray(step.batch))
 
     def drop_queue(self) -> None:
         """Forgets what is fetched and not sent: it is fetched again from the log end."""
@@ -331,7 +331,7 @@ class PartitionCopy:
     def copied(self, step: Append) -> None:
         self.counters.batches += step.source_batches
         self.counters.appends += 1
-        self.counters.bytes += len(step.batch)
+        self.counters.bytes += step.size
         self.counters.records += step.count
         self._last_timestamp = step.max_timestamp
         self.in_doubt = False

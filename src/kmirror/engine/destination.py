@@ -126,7 +126,7 @@ class DestinationProducer:
             if pipe is None:
                 step.whole()
             sequence = copy.appender.send(step)
-            wire.stamp(step.batch, self._producer_id(), copy.appender.epoch, sequence)
+            wire.stamp(step.batch, self._producer_id(), copy.appender.epoch, sequence, step.piped_bytes)
             request.append(ProducePartition(copy.topic, copy.topic_id, copy.partition, step.batch, pipe))
             sent[copy.topic_id if version >= wire_produce.BY_ID else copy.topic, copy.partition] = copy
             if copy.next_step():
@@ -210,7 +210,7 @@ class DestinationProducer:
     def _settle_one(self, copy: PartitionCopy, code: int, base_offset: int, error: ClusterError | None) -> None:
         was_broken = copy.appender.broken
         sent, verdict = copy.appender.settle(code, base_offset, time.monotonic())
-        self._budget.release(len(sent.step.batch))
+        self._budget.release(sent.step.size)
         if verdict is Verdict.COPIED:
             copy.copied(sent.step)
             if copy.next_step():

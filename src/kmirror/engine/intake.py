@@ -91,7 +91,7 @@ class Intake:
         if copy.limit is not None:
             copy.cut_at(copy.limit)
         if copy.position > start:
-            copy.position_epoch = _epoch_before(copy.position, steps, fetched.records)
+            copy.position_epoch = _epoch_before(copy.position, steps, fetched)
         if copy.ending is None and copy.position == start and len(fetched.records):
             self._want_more(copy, wire.first_batch_bytes(fetched.records) or 0)
         else:
@@ -143,12 +143,12 @@ class Intake:
             self._tell.on_end(copy, MirrorError(Failure.SOURCE_REFUSED, str(error), offset=copy.position))
 
 
-def _epoch_before(position: int, steps: Sequence[Step], records: memoryview) -> int:
+def _epoch_before(position: int, steps: Sequence[Step], fetched: Fetched) -> int:
     """The leader epoch of the batch before `position`: of a run of batches it is one, so most need not be looked at."""
     last = steps[-1]
     if isinstance(last, Append) and last.end == position:
         return wire.leader_epoch(last.batch)
-    return wire.epoch_before(records, position)
+    return wire.epoch_before(fetched.records, position, fetched.piped)
 
 
 def _needs_leader(step: Step) -> bool:

@@ -226,7 +226,7 @@ class SourceFetcher:
             raise BrokerError(answer.error, "Fetch")
         kept = 0
         for fetched in answer.partitions:
-            self._brake.took(fetched.records)
+            self._brake.took(fetched)
             copy, is_due = lane.answer_for(fetched)
             leader = self._cluster.leader(copy.source_topic, copy.partition)
             told = not fetched.error and fetched.diverging is None and fetched.preferred < 0

@@ -31,8 +31,8 @@ class Append:
     """A dense batch to be sent: `count` records from offset `base` on. Timestamps in ms.
 
     Its bytes are those of the source, unless it was written anew, or merged of several `source_batches`. Before they
-    are merged, `batch` holds these as they came, one behind the other: a run. The last bytes of a large one may be
-    missing: they are in `pipe` then.
+    are merged, `batch` holds these as they came, one behind the other: a run. The last `piped_bytes` of a large one may
+    be missing: they are in `pipe` until it is sent.
     """
 
     base: int
@@ -42,6 +42,7 @@ class Append:
     max_timestamp: int
     source_batches: int = 1
     pipe: Pipe | None = None
+    piped_bytes: int = 0
 
     @property
     def end(self) -> int:
@@ -49,14 +50,16 @@ class Append:
 
     @property
     def size(self) -> int:
-        """Bytes that it holds in memory."""
-        return len(self.batch)
+        """Bytes of the batch, wherever they are."""
+        return len(self.batch) + self.piped_bytes
 
     def whole(self) -> memoryview:
         """The batch, all of it in memory."""
         if self.pipe is not None:
-            self.pipe.read_into(self.batch[-len(self.pipe) :])
-            self.pipe = None
+            batch = memoryview(bytearray(self.size))
+            batch[: len(self.batch)] = self.batch
+            self.pipe.read_into(batch[len(self.batch) :])
+            self.batch, self.pipe, self.piped_bytes = batch, None, 0
         return self.batch
 
     def give_pipe(self) -> Pipe | None:

@@ -24,8 +24,8 @@ def translate(
     `records` are whole batches, the last perhaps cut off; `aborted` the (producer id, first offset) of the aborted
     transactions that overlap them, as a read_committed fetch tells. After a Stop nothing follows. Neighbouring batches
     that may be merged become one step, if each has at most the first of `most_bytes`, and all together the second.
-    `piped` tells, in order, where batches begin of which the last bytes are in a pipe: their checksums are left to the
-    destination's broker, which looks at each.
+    `piped` tells, in order, where batches begin of which the last bytes are in a pipe instead: their checksums are left
+    to the destination's broker, which looks at each.
     """
     open_aborted = sorted(aborted, key=lambda transaction: transaction[1], reverse=True)
     aborting: set[int] = set()
@@ -40,14 +40,19 @@ def translate(
                     position += count
                     start = end
                 at += start
-            raw = wire.first_batch(records[at:])
+            pipe = piped.get(at)
+            raw = wire.first_batch(records[at:], len(pipe) if pipe else 0)
             if raw is None:
                 return
-            if at in piped and (ready := _piped_step(raw.data, piped[at], position, committed)):
-                yield ready
-                position = ready.end
-                at += len(raw.data)
-                continue
+            held_bytes = len(raw.data)
+            if pipe:
+                ready = _piped_step(raw.data, pipe, position)
+                if _can_go(ready, position, committed):
+                    yield ready
+                    position = ready.end
+                    at += held_bytes
+                    continue
+                raw = raw._replace(data=ready.whole())
             if at and raw.base_offset < position:  # not under the checksum, so looked at by itself
                 yield Stop(position, Failure.CORRUPT_BATCH, f"behind offset {position - 1} comes {raw.base_offset}")
                 return
@@ -56,21 +61,29 @@ def translate(
                 if isinstance(step, Stop):
                     return
                 position = step.base + step.count
-            at += len(raw.data)
+            at += held_bytes
     except (ValueError, struct.error) as e:
         yield Stop(position, Failure.CORRUPT_BATCH, f"the source's log can't be read at offset {position}: {e}")
 
 
-def _piped_step(batch: memoryview, pipe: Pipe, position: int, committed: int) -> Append | None:
-    """For a batch in a pipe, which is dense and has no flag but that of a transaction. None: it can't go on as it is,
-    and all of it is in memory now.
-    """
+def _piped_step(batch: memoryview, pipe: Pipe, position: int) -> Append:
+    """For a batch in a pipe, which is dense and has no flag but that of a transaction."""
     head = wire.header(batch)
-    step = Append(position, head.record_count, batch, head.base_timestamp, head.max_timestamp, pipe=pipe)
-    if head.base_offset == position and (not head.attributes & wire.TRANSACTIONAL or step.end <= committed):
-        return step
-    step.whole()
-    return None
+    return Append(
+        position,
+        head.record_count,
+        batch,
+        head.base_timestamp,
+        head.max_timestamp,
+        pipe=pipe,
+        piped_bytes=len(pipe),
+    )
+
+
+def _can_go(step: Append, position: int, committed: int) -> bool:
+    """As it is: it begins where the last one ended, and holds nothing that may be aborted."""
+    is_plain = not wire.attributes(step.batch) & wire.TRANSACTIONAL
+    return wire.base_offset(step.batch) == position and (is_plain or step.end <= committed)
 
 
 def _batch_steps(

@@ -325,12 +325,12 @@ static PyObject *stamp(PyObject *module, PyObject *arguments)
     PyObject *batch;
     Py_buffer data;
     long long producer_id;
-    int producer_epoch, sequence;
+    int producer_epoch, sequence, missing;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OLii", &batch, &producer_id, &producer_epoch, &sequence) ||
+    if (!PyArg_ParseTuple(arguments, "OLiii", &batch, &producer_id, &producer_epoch, &sequence, &missing) ||
         PyObject_GetBuffer(batch, &data, PyBUF_WRITABLE))
         return NULL;
-    if (data.len < HEADER_BYTES || data.len > INT32_MAX) {
+    if (data.len < HEADER_BYTES || missing < 0 || data.len > INT32_MAX - missing) {
         PyBuffer_Release(&data);
         PyErr_SetString(PyExc_ValueError, "not a batch");
         return NULL;
@@ -347,7 +347,7 @@ static PyObject *stamp(PyObject *module, PyObject *arguments)
     uint32_t difference = 0;
     for (int byte = CHECKED_FROM; byte < HEADER_BYTES; byte++)
         difference = of_a_byte[(difference ^ before[byte] ^ at[byte]) & 0xFF] ^ difference >> 8;
-    uint32_t rest = (uint32_t)(data.len - HEADER_BYTES);
+    uint32_t rest = (uint32_t)(data.len - HEADER_BYTES + missing);
     for (int n = 0; rest; n++, rest >>= 1)
         if (rest & 1)
             difference = product(zeros[n], difference);

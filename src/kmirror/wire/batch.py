@@ -5,7 +5,7 @@ The records themselves are never touched, compressed or not.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sized
 from typing import Final, NamedTuple
 
 from crc32c import crc32c
@@ -88,14 +88,25 @@ def split(records: memoryview) -> Iterator[RawBatch]:
         records = records[len(raw.data) :]
 
 
-def first_batch(records: memoryview) -> RawBatch | None:
-    """The first batch in the records of a fetch; None where it is cut off. Raises ValueError."""
+def sizes(records: memoryview, piped: Mapping[int, Sized]) -> Iterator[int]:
+    """Of the whole batches in the records of a fetch, `piped` as in `wire.fetch.Fetched`. Raises ValueError."""
+    at = 0
+    while (raw := first_batch(records[at:], missing := len(piped[at]) if at in piped else 0)) is not None:
+        yield len(raw.data) + missing
+        at += len(raw.data)
+
+
+def first_batch(records: memoryview, missing_bytes: int = 0) -> RawBatch | None:
+    """The first batch in the records of a fetch; None where it is cut off. Raises ValueError.
+
+    Its last `missing_bytes` are somewhere else.
+    """
     if len(records) <= MAGIC_AT:
         return None
     base_offset, length = struct.unpack_from(">qi", records)
     if length < MAGIC_AT - LOG_OVERHEAD + 1:
         raise ValueError(f"a batch of {length} bytes at offset {base_offset}")
-    end = LOG_OVERHEAD + length
+    end = LOG_OVERHEAD + length - missing_bytes
     return RawBatch(base_offset, records[MAGIC_AT], records[:end]) if end <= len(records) else None
 
 
@@ -132,12 +143,15 @@ def compression(batch: memoryview) -> int:
     return header(batch).attributes & COMPRESSION
 
 
-def epoch_before(records: memoryview, offset: int) -> int:
-    """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none."""
+def epoch_before(records: memoryview, offset: int, piped: Mapping[int, Sized]) -> int:
+    """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none.
+
+    `piped` as in `wire.fetch.Fetched`.
+    """
     epoch, at, end = -1, 0, len(records)
     while at + MAGIC_AT < end:  # what can't be read stands behind all that was translated
         base, length, found = _PLACE.unpack_from(records, at)
-        behind = at + LOG_OVERHEAD + length
+        behind = at + LOG_OVERHEAD + length - (len(piped[at]) if at in piped else 0)
         if base >= offset or length < MAGIC_AT - LOG_OVERHEAD + 1 or behind > end:
             break
         epoch = found if records[at + MAGIC_AT] == 2 else -1
@@ -162,15 +176,16 @@ def seal(batch: memoryview) -> None:
     struct.pack_into(">I", batch, _CRC_AT, crc32c(batch[CRC_FROM:]))
 
 
-def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
+def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int, missing_bytes: int = 0) -> None:
     """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer, and the CRC for that.
 
-    The transactional bit goes: a committed record becomes a plain one. Raises ValueError below a header's length.
+    The transactional bit goes: a committed record becomes a plain one. The last `missing_bytes` of the batch may be
+    somewhere else: they stay as they are. Raises ValueError below a header's length.
     """
-    _stamp(batch, producer_id, producer_epoch, sequence)
+    _stamp(batch, producer_id, producer_epoch, sequence, missing_bytes)
 
 
-def stamp_slowly(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int) -> None:
+def stamp_slowly(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int, missing_bytes: int) -> None:
     if len(batch) < HEADER_BYTES:
         raise ValueError("not a batch")
     _, length, _, _, crc = _PREFIX.unpack_from(batch)
@@ -178,7 +193,7 @@ def stamp_slowly(batch: memoryview, producer_id: int, producer_epoch: int, seque
     attributes = struct.unpack_from(">h", batch, CRC_FROM)[0]
     struct.pack_into(">h", batch, CRC_FROM, attributes & ~TRANSACTIONAL)
     _PRODUCER.pack_into(batch, _PRODUCER_AT, producer_id, producer_epoch, sequence)
-    crc = crc_after(crc, before, batch[CRC_FROM:HEADER_BYTES], batch[HEADER_BYTES:])
+    crc = crc_after(crc, before, batch[CRC_FROM:HEADER_BYTES], len(batch) - HEADER_BYTES + missing_bytes)
     _PREFIX.pack_into(batch, 0, 0, length, -1, 2, crc)
 
 

@@ -19,13 +19,17 @@ _Table = tuple[tuple[int, ...], ...]
 _tables: dict[int, _Table] = {}
 
 
-def crc_after(crc: int, before: bytes | bytearray | memoryview, after: bytes | memoryview, rest: memoryview) -> int:
-    """The CRC of `after` + `rest`, where `crc` is that of `before` + `rest`; both beginnings are of one length."""
-    pages, bytes_left = len(rest) >> _PAGE_BITS, len(rest) & (_PAGE - 1)
-    if pages > _MOST_PAGES:
-        return int(crc ^ crc32c(rest, crc32c(before)) ^ crc32c(rest, crc32c(after)))
+def crc_after(crc: int, before: bytes | bytearray | memoryview, after: bytes | memoryview, rest_bytes: int) -> int:
+    """The CRC of `after` and so many bytes more, where `crc` is that of `before` and the same bytes.
+
+    Both beginnings are of one length.
+    """
+    pages, bytes_left = rest_bytes >> _PAGE_BITS, rest_bytes & (_PAGE - 1)
     difference = crc32c(before) ^ crc32c(after)
-    if pages:
+    if pages > _MOST_PAGES:
+        for _ in range(pages):
+            difference = _behind_zeros(difference, _PAGE)
+    elif pages:
         a, b, c, d = _tables.get(pages) or _make_table(pages)
         difference = a[difference & 255] ^ b[difference >> 8 & 255] ^ c[difference >> 16 & 255] ^ d[difference >> 24]
     return crc ^ _behind_zeros(difference, bytes_left)

@@ -128,7 +128,8 @@ class Connection(Receiver):
         if self._body is None:
             self._read_inbox()
         elif self._received == len(self._body):
-            frame, self._body, self._received, self._reader = self._body, None, 0, None
+            frame = self._reader.end() if self._reader else self._body
+            self._body, self._received, self._reader = None, 0, None
             self._answered(frame)
 
     def _read_inbox(self) -> None:

@@ -53,7 +53,7 @@ class Fetched:
     `diverging` is set, with no records, when the log was cut: the offset at which the last known epoch ended.
     `preferred` is the broker that has a nearer replica, -1 for none; then there are no records.
     `aborted` holds (producer id, first offset) of aborted transactions, at isolation level read_committed.
-    `piped` tells where in `records` batches begin of which the last bytes wait in a pipe.
+    `piped` tells where in `records` batches begin of which the last bytes are not there: they wait in a pipe.
     """
 
     topic: str | bytes
@@ -139,6 +139,8 @@ def _partitions(
             index, error, high_watermark, stable, log_start, aborted, preferred, start, end = read_partition(
                 frame, position
             )
+            pipes = piped.get(start, _NOTHING_PIPED)
+            end -= sum(map(len, pipes.values()))
             if end > len(frame):
                 raise ValueError("the records are longer than the frame")
             diverging, position = _diverging(frame, end)
@@ -153,7 +155,7 @@ def _partitions(
                 frame[start:end],
                 diverging,
                 preferred,
-                piped.get(start, _NOTHING_PIPED),
+                pipes,
             )
         position = skip_tags(frame, position)
 

@@ -1,7 +1,8 @@
 """Receives the answer to a fetch: large batches that can go on as they are stay in pipes, all else comes to memory.
 
 So it has to know where batches begin before the whole answer is there. What it can't read comes to memory as well:
-whoever decodes the answer finds what is wrong with it.
+whoever decodes the answer finds what is wrong with it. In memory what came stands close together, without the bytes
+that are in pipes: they would leave gaps there, with a header between two of them, and so a page for each.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from kmirror.wire.varint import skip_tags
 
 _AHEAD_BYTES: Final = 256  # what stands between the records of two partitions is seldom longer
 _AT_ONCE_BYTES: Final = 1 << 20  # then others have their turn
+_COPIED_PART: Final = 8  # to copy an eighth costs little
 
 _T = TypeVar("_T")
 _Steps = Generator[None, None, None]
@@ -27,9 +29,8 @@ _Steps = Generator[None, None, None]
 class FetchReader:
     """For one answer, with pipes of `pool`.
 
-    The frame is as long as it came, but of a batch in a pipe the last bytes are missing in it. `piped` holds the pipes:
-    by where the records of a partition begin in the frame, and by where a batch begins in these. `received` counts the
-    bytes of the frame that have come, wherever they are.
+    `piped` holds the pipes: by where the records of a partition begin in what came to memory, and by where a batch
+    begins in these. `received` counts the bytes of the answer that have come, wherever they are.
     """
 
     def __init__(self, version: int, pool: PipePool) -> None:
@@ -37,7 +38,9 @@ class FetchReader:
         self.piped: dict[int, dict[int, Pipe]] = {}
         self._version = version
         self._pool = pool
-        self._frame = memoryview(b"")
+        self._memory = memoryview(b"")
+        self._held = 0  # bytes of it that have come
+        self._end = 0  # where it ends: so much less than the answer as is in pipes
         self._sock: socket.socket
         self._pause_at = 0
         self._ended = False
@@ -48,13 +51,19 @@ class FetchReader:
         """What is in pipes is never looked at, so it may come in large parts."""
         return _AT_ONCE_BYTES if self.piped else MEMORY_AT_ONCE_BYTES
 
-    def begin(self, frame: memoryview, received: int) -> None:
-        """So much of the frame is there already."""
-        self._frame = frame
-        self.received = received
+    def begin(self, memory: memoryview, received: int) -> None:
+        """`memory` has room for all of the answer, of which so much is there already."""
+        self._memory = memory
+        self._end = len(memory)
+        self.received = self._held = received
+
+    def end(self) -> memoryview:
+        """What of the answer came to memory, once all has come. Of little a copy: the large buffer is used again."""
+        memory, self._memory = self._memory[: self._held], memoryview(b"")
+        return memoryview(bytearray(memory)) if _COPIED_PART * self._held <= self.received else memory
 
     def receive(self, sock: socket.socket) -> int:
-        """Takes of the frame what has come, but not all of a long one at once; returns how many bytes.
+        """Takes of the answer what has come, but not all of a long one at once; returns how many bytes.
 
         0: the other side has hung up. Raises BlockingIOError where nothing has come, and OSError.
         """
@@ -69,7 +78,7 @@ class FetchReader:
         """Runs until nothing more has come."""
         with contextlib.suppress(struct.error, IndexError, ValueError):  # whoever decodes the frame tells
             yield from self._read_topics()
-        yield from self._to_memory(len(self._frame))
+        yield from self._to_memory(self._end)
 
     def _read_topics(self) -> _Steps:
         topics, position = yield from self._parsed(_topics, 0)
@@ -77,19 +86,20 @@ class FetchReader:
             count, position = yield from self._parsed(self._partitions, position)
             for _ in range(count):
                 start, end = yield from self._parsed(_records, position)
-                if end > len(self._frame):
+                if end > self._end:
                     return
-                yield from self._read_records(start, end)
+                end = yield from self._read_records(start, end)
                 position = yield from self._parsed(skip_tags, end)
             position = yield from self._parsed(skip_tags, position)
 
-    def _read_records(self, start: int, end: int) -> _Steps:
+    def _read_records(self, start: int, end: int) -> Generator[None, None, int]:
+        """Returns where they end: all that went to pipes is not there."""
         at = start
         while at + HEADER_BYTES <= end:
             yield from self._to_memory(at + HEADER_BYTES)
-            size = _size_to_pipe(self._frame, at)
+            size = _size_to_pipe(self._memory, at)
             behind = at + size
-            if size and behind <= self.received:
+            if size and behind <= self._held:
                 at = behind
                 continue
             pipe = self._pool.take() if size and behind <= end else None
@@ -97,29 +107,36 @@ class FetchReader:
                 break
             pipes = self.piped.setdefault(start, {})
             pipes[at - start] = pipe
-            yield from self._to_pipe(pipe, behind)
+            yield from self._to_pipe(pipe, behind - self._held)
             if not len(pipe):
                 del pipes[at - start]
-            at = behind
+            at = behind - len(pipe)
+            end -= len(pipe)
+            self._end -= len(pipe)
             del pipe  # it goes back to the pool as soon as its batch is sent
         yield from self._to_memory(end)
+        return end
 
     def _to_memory(self, until: int) -> _Steps:
-        while self.received < until:
+        while self._held < until:
             try:
-                count = self._sock.recv_into(self._frame[self.received : until])
+                count = self._sock.recv_into(self._memory[self._held : until])
             except (BlockingIOError, InterruptedError):
                 yield
                 continue
+            self._held += count
             yield from self._took(count)
 
-    def _to_pipe(self, pipe: Pipe, until: int) -> _Steps:
-        while self.received < until:
+    def _to_pipe(self, pipe: Pipe, size: int) -> _Steps:
+        """So many bytes, or all of them to memory if the pipe does not hold them."""
+        while len(pipe) < size:
             try:
-                count = pipe.fill(self._sock.fileno(), until - self.received)
+                count = pipe.fill(self._sock.fileno(), size - len(pipe))
             except (BlockingIOError, InterruptedError):
                 if self._has_more():
-                    pipe.read_into(self._frame[self.received - len(pipe) : self.received])
+                    until = self._held + size
+                    self._held += len(pipe)
+                    pipe.read_into(self._memory[self._held - len(pipe) : self._held])
                     yield from self._to_memory(until)
                     return
                 yield
@@ -143,11 +160,11 @@ class FetchReader:
         """What `parse` finds at `position`, once enough has come for it."""
         while True:
             try:
-                return parse(self._frame[: self.received], position)
+                return parse(self._memory[: self._held], position)
             except (struct.error, IndexError):
-                if self.received >= len(self._frame):
+                if self._held >= self._end:
                     raise
-                yield from self._to_memory(min(self.received + _AHEAD_BYTES, len(self._frame)))
+                yield from self._to_memory(min(self._held + _AHEAD_BYTES, self._end))
 
     def _partitions(self, view: memoryview, position: int) -> tuple[int, int]:
         return read_topic(view, position, by_id=self._version >= fetch.BY_ID)[1:]
@@ -161,9 +178,9 @@ def _records(view: memoryview, position: int) -> tuple[int, int]:
     return fetch.read_partition(view, position)[-2:]
 
 
-def _size_to_pipe(frame: memoryview, at: int) -> int:
+def _size_to_pipe(memory: memoryview, at: int) -> int:
     """The size of a large batch that can go on as it is; else 0."""
-    _, length, _, magic, _, flags, last, _, _, _, _, _, count = HEADER.unpack_from(frame, at)
+    _, length, _, magic, _, flags, last, _, _, _, _, _, count = HEADER.unpack_from(memory, at)
     size = int(length) + LOG_OVERHEAD
     plain = magic == 2 and 0 < count == last + 1 and not flags & ~(COMPRESSION | TRANSACTIONAL)
     return size if plain and LEAST_BYTES <= size <= MOST_BYTES else 0

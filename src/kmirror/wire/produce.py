@@ -51,11 +51,12 @@ def encode_produce(
     for name, items in topics.items():
         small.append(encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID))
         for p in items:
-            small += (_INDEX.pack(p.partition), encode_unsigned(len(p.batch) + 1))
+            small.append(_INDEX.pack(p.partition))
             if p.pipe is None:
+                small.append(encode_unsigned(len(p.batch) + 1))
                 out += (b"".join(small), p.batch)
             else:
-                small.append(bytes(p.batch[: -len(p.pipe)]))
+                small += (encode_unsigned(len(p.batch) + len(p.pipe) + 1), bytes(p.batch))
                 out += (b"".join(small), p.pipe)
             small = [b"\0"]
         small.append(b"\0")
