@@ -20,7 +20,7 @@ from kmirror.wire.errors import ProtocolError
 from kmirror.wire.fetch import Fetched, decode_fetch
 from kmirror.wire.fetch_reader import FetchReader
 from kmirror.wire.pipes import MOST_BYTES, Pipe, PipePool
-from support.batches import Rec, batch
+from support.batches import LOG_APPEND_TIME, Rec, batch
 from support.source_log import SourceLog, source_logs
 from support.steps import plain
 
@@ -39,6 +39,7 @@ def open_files() -> int:
 def small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch_reader, "LEAST_BYTES", 62)
     monkeypatch.setattr(fetch_reader, "_AHEAD_BYTES", 8)
+    monkeypatch.setattr(fetch_reader, "_BETWEEN_BYTES", 40)
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +213,16 @@ def test_a_batch_in_too_many_packets_comes_to_memory() -> None:
     (found,) = decode_fetch(memory, 13, reader.piped).partitions
     assert list(found.piped) == [len(large(100_000)) * 2]
     assert len(memory) < len(frame) - 50_000
+    assert told(steps_of(found)) == told(steps_of(decode_fetch(memoryview(bytearray(frame)), 13).partitions[0]))
+
+
+@pytest.mark.parametrize(("between", "piped"), [(1, 2), (7, 2), (8, 1)])
+def test_large_batches_behind_some_that_come_to_memory(between: int, piped: int) -> None:
+    """Behind many of them none is looked for any more."""
+    kept = b"".join(batch(number, [Rec(0, b"v")], attributes=LOG_APPEND_TIME) for number in range(1, between + 1))
+    frame = frame_of([(large(100_000) + kept + large(100_000, between + 1), [])], 13)
+    (found,) = read(frame, 13, [50_000], PipePool())
+    assert len(found.piped) == piped
     assert told(steps_of(found)) == told(steps_of(decode_fetch(memoryview(bytearray(frame)), 13).partitions[0]))
 
 

@@ -20,6 +20,8 @@ from kmirror.wire.varint import skip_tags
 
 _AHEAD_BYTES: Final = 256  # what stands between the records of two partitions is seldom longer
 _AT_ONCE_BYTES: Final = 1 << 20  # then others have their turn
+_MOST_PASSED: Final = 8  # batches that come to memory, one behind the other: then all others do as well
+_BETWEEN_BYTES: Final = 16 << 10  # that come with each of these, so that small ones don't cost a system call each
 _COPIED_PART: Final = 8  # to copy an eighth costs little
 
 _T = TypeVar("_T")
@@ -95,16 +97,24 @@ class FetchReader:
     def _read_records(self, start: int, end: int) -> Generator[None, None, int]:
         """Returns where they end: all that went to pipes is not there."""
         at = start
-        while at + HEADER_BYTES <= end:
+        passed = 0
+        while at + HEADER_BYTES <= end and passed < _MOST_PASSED:
             yield from self._to_memory(at + HEADER_BYTES)
-            size = _size_to_pipe(self._memory, at)
+            size, for_pipe = _size(self._memory, at)
             behind = at + size
-            if size and behind <= self._held:
+            if not HEADER_BYTES <= size <= end - at:
+                break
+            if not for_pipe:
+                passed += 1
+                if behind > self._held:
+                    yield from self._to_memory(min(end, max(behind, self._held + _BETWEEN_BYTES)))
+            if behind <= self._held:
                 at = behind
                 continue
-            pipe = self._pool.take() if size and behind <= end else None
+            pipe = self._pool.take()
             if pipe is None:
                 break
+            passed = 0
             pipes = self.piped.setdefault(start, {})
             pipes[at - start] = pipe
             yield from self._to_pipe(pipe, behind - self._held)
@@ -178,9 +188,9 @@ def _records(view: memoryview, position: int) -> tuple[int, int]:
     return fetch.read_partition(view, position)[-2:]
 
 
-def _size_to_pipe(memory: memoryview, at: int) -> int:
-    """The size of a large batch that can go on as it is; else 0."""
+def _size(memory: memoryview, at: int) -> tuple[int, bool]:
+    """Of the batch there, and whether it is a large one that can go on as it is."""
     _, length, _, magic, _, flags, last, _, _, _, _, _, count = HEADER.unpack_from(memory, at)
     size = int(length) + LOG_OVERHEAD
     plain = magic == 2 and 0 < count == last + 1 and not flags & ~(COMPRESSION | TRANSACTIONAL)
-    return size if plain and LEAST_BYTES <= size <= MOST_BYTES else 0
+    return size, plain and LEAST_BYTES <= size <= MOST_BYTES
