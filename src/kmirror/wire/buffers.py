@@ -1,7 +1,7 @@
 """Memory for large frames, used again: making a buffer anew for each costs a page fault for every 4 KB that come.
 
 A buffer is free once no view into it is left. Python itself keeps count: an `mmap` with views can't be resized. And
-of an `mmap` only the pages that are written to take memory: where large batches stay in pipes, hardly any.
+of an `mmap` only the pages that are written to take memory: where large batches stay in pipes, the first few.
 """
 
 import mmap
