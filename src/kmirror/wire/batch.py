@@ -5,7 +5,7 @@ The records themselves are never touched, compressed or not.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from crc32c import crc32c
@@ -88,11 +88,11 @@ def split(records: memoryview) -> Iterator[RawBatch]:
         records = records[len(raw.data) :]
 
 
-def sizes(records: memoryview, piped: Mapping[int, Sized]) -> Iterator[int]:
-    """Of the whole batches in the records of a fetch, `piped` as in `wire.fetch.Fetched`. Raises ValueError."""
+def sizes(records: memoryview, missing: Mapping[int, int]) -> Iterator[int]:
+    """Of the whole batches in the records of a fetch, `missing` as of `wire.fetch.Fetched`. Raises ValueError."""
     at = 0
-    while (raw := first_batch(records[at:], missing := len(piped[at]) if at in piped else 0)) is not None:
-        yield len(raw.data) + missing
+    while (raw := first_batch(records[at:], missing.get(at, 0))) is not None:
+        yield len(raw.data) + missing.get(at, 0)
         at += len(raw.data)
 
 
@@ -143,15 +143,15 @@ def compression(batch: memoryview) -> int:
     return header(batch).attributes & COMPRESSION
 
 
-def epoch_before(records: memoryview, offset: int, piped: Mapping[int, Sized]) -> int:
+def epoch_before(records: memoryview, offset: int, missing: Mapping[int, int]) -> int:
     """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none.
 
-    `piped` as in `wire.fetch.Fetched`.
+    `missing` as of `wire.fetch.Fetched`, before anything was taken out of its pipe.
     """
     epoch, at, end = -1, 0, len(records)
     while at + MAGIC_AT < end:  # what can't be read stands behind all that was translated
         base, length, found = _PLACE.unpack_from(records, at)
-        behind = at + LOG_OVERHEAD + length - (len(piped[at]) if at in piped else 0)
+        behind = at + LOG_OVERHEAD + length - missing.get(at, 0)
         if base >= offset or length < MAGIC_AT - LOG_OVERHEAD + 1 or behind > end:
             break
         epoch = found if records[at + MAGIC_AT] == 2 else -1

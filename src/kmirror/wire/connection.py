@@ -212,6 +212,9 @@ class Connection(Receiver):
             self._watch = None
         if self._renewal:
             self._renewal.cancel()
+        if self._reader:
+            self._reader.give_up()
+        self._body, self._received, self._reader = None, 0, None
         waiting = [waiting.asker for waiting in self._waiting] + [request.asker for request in self._held or ()]
         self._waiting.clear()
         if self._held:

@@ -68,6 +68,10 @@ class Fetched:
     preferred: int = -1
     piped: Mapping[int, Pipe] = field(default_factory=dict)
 
+    def missing(self) -> dict[int, int]:
+        """How many bytes of which batch are in pipes now, by where it begins in `records`."""
+        return {place: len(pipe) for place, pipe in self.piped.items()}
+
 
 class FetchAnswer(NamedTuple):
     """`session_id` is that of the request's session, or of the new one; 0 where there is none."""

@@ -46,7 +46,7 @@ class FetchReader:
         self._sock: socket.socket
         self._pause_at = 0
         self._ended = False
-        self._steps: _Steps = self._read()
+        self._steps: _Steps
 
     @property
     def at_once_bytes(self) -> int:
@@ -58,11 +58,23 @@ class FetchReader:
         self._memory = memory
         self._end = len(memory)
         self.received = self._held = received
+        self._steps = self._read()
 
     def end(self) -> memoryview:
         """What of the answer came to memory, once all has come. Of little a copy: the large buffer is used again."""
-        memory, self._memory = self._memory[: self._held], memoryview(b"")
+        memory = self._memory[: self._held]
+        self._forget()
         return memoryview(bytearray(memory)) if _COPIED_PART * self._held <= self.received else memory
+
+    def give_up(self) -> None:
+        """Nothing more will come, and nobody wants what has: its pipes are free again."""
+        self._forget()
+        self.piped.clear()
+
+    def _forget(self) -> None:
+        """Steps that have not ended hold the reader, and it them: nobody would free them for a long while."""
+        self._steps.close()
+        self._memory = memoryview(b"")
 
     def receive(self, sock: socket.socket) -> int:
         """Takes of the answer what has come, but not all of a long one at once; returns how many bytes.
