@@ -128,6 +128,21 @@ def test_gaps_behind_connections_whose_other_end_is_gone(
     link.await_status(topic_name, "ACTIVE")
 
 
+def test_gaps_over_the_longest_way(kmirror: Kmirror, far: FarCluster, east: KafkaCluster, topic_name: str) -> None:
+    """From one side of the earth to the other: a lease lasts longer than its question takes."""
+    link = TestLink(kmirror, east, far)
+    create_topic(east.bootstrap_servers, topic_name)
+    for commit in (True, False):
+        transaction(east.bootstrap_servers, topic_name, sized(5, low=100, high=100), commit=commit)
+    link.create()
+    far.network.set(Conditions(0.15, 0.02))
+    try:
+        link.mirror(topic_name)
+        link.assert_exact(topic_name, at_least=5)
+    finally:
+        far.network.set(Conditions())
+
+
 KINDS: dict[str, tuple[str, Callable[[int], Fault]]] = {
     "fetch": ("source", lambda upto: Fault(FETCH, upto=upto)),
     "fetch answer": ("source", lambda upto: Fault(FETCH, answer=True, upto=upto)),

@@ -15,12 +15,14 @@ from support import tmux
 from support.mirrors import TestLink
 from support.terminal import Terminal
 from support.tmux import Tmux
-from support.traffic import ANY_TIMESTAMP, DAY_MS, Record, create_topic, produce
-from support.transactions import transaction
+from support.traffic import ANY_TIMESTAMP, DAY_MS, Record, Traffic, create_topic, produce
+from support.transactions import Transactions, transaction
 from support.wait import eventually
 
 LINK = "east-west"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+TRICKLE = 50
+"""Records a second."""
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,41 @@ def test_a_scrape_tells_what_was_copied(link, topic_name):
     link.kmirror.run("mirror", "resume", topic_name, "--link", LINK)
     eventually(lambda: scraped(link)["mirror_records_total", topic_name] == 55, 20, link.log)
     assert scraped(link)["mirror_reopenings_total", topic_name] >= 1
+
+
+def test_a_trickle_alarms_nobody(link: TestLink, topic_name: str) -> None:
+    """A link that is well, for long enough that silence would tell: no connection is given up or opened anew, no
+    partition either, and nothing is warned of.
+    """
+    dense, gaps, idle = topics = [f"{topic_name}-{kind}" for kind in ("dense", "gaps", "idle")]
+    for topic, partitions in zip(topics, (1, 2, 2), strict=True):
+        create_topic(link.source.bootstrap_servers, topic, partitions)
+        link.mirror(topic)
+    fill(link, idle, 10)
+    writer = Transactions(link.source.bootstrap_servers, gaps)
+
+    def step(number: int) -> None:
+        """A transaction, and two seconds of the trickle, both copied."""
+        writer.begin()
+        writer.write(gaps, b"v", partition=number % 2)
+        writer.end(commit=number % 4 < 2)
+        link.await_beyond(dense, {0: link.mirror_ends(dense)[0] + 2 * TRICKLE})
+        link.await_caught_up(gaps)
+
+    def alarms() -> tuple[dict[tuple[str, ...], float], list[str]]:
+        kinds = ("connections_", "mirror_reopenings", "mirror_refusals", "mirror_retries")
+        counted = {key: value for key, value in scraped(link).items() if key[0].startswith(kinds)}
+        log = (link.kmirror.runtime(LINK) / "kmirror.log").read_text()
+        return counted, re.findall(r"^\S+ (?:warning|error) .*", log, re.MULTILINE)
+
+    with Traffic(link.source.bootstrap_servers, dense, rate=TRICKLE):
+        for number in range(2):  # a marker to each partition: all is opened that is needed
+            step(number)
+        link.await_caught_up(idle)
+        before = alarms()
+        for number in range(8):
+            step(number)
+        assert alarms() == before
 
 
 # --- the live views, in a real terminal

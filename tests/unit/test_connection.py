@@ -347,3 +347,20 @@ def test_a_broker_that_is_asked_nothing_is_not_silent(monkeypatch: pytest.Monkey
             assert connection.silent_s < 0.1
 
     with_server(echo, act)
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_an_idle_connection_that_is_closed_has_not_broken(*, awaited: bool) -> None:
+    async def serve(reader: Reader, _: Writer) -> None:
+        if awaited:
+            await request(reader)
+
+    async def act(connection: Connection) -> None:
+        if awaited:
+            with pytest.raises(ConnectionLost):
+                await ask(connection)
+        while connection.alive:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        assert connection.broke == awaited
+
+    with_server(serve, act)

@@ -225,13 +225,16 @@ def test_markers_of_many_partitions_travel_together(stage: Stage) -> None:
     assert stage.counts() == [6, 3]
 
 
-def test_nothing_is_sent_without_a_lease(stage: Stage) -> None:
+def test_nothing_is_sent_without_a_lease(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Asking took longer than the lease lasts: it counts from the asking, so it is asked again."""
     stage.played.lease_takes = LEASE_S + 0.01
     copy = stage.gap(1)
     stage.run(lambda: len(stage.played.leases) > 5)
     assert stage.played.requests == []
     assert isinstance(copy.next_step(), Fill)
+    assert not caplog.records
+    stage.run(lambda: len(stage.played.leases) > 12)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
     stage.played.lease_takes = 0.0
     stage.run(lambda: copy.next_step() is None)
     assert stage.counts() == [1]

@@ -9,7 +9,6 @@ know of a record where the source has a gap by now.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +16,7 @@ from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.identity import LEASE_S, Identity, Superseded, clock_s
 from kmirror.engine.steps import Fill
 from kmirror.errors import ClusterError
+from kmirror.log import events
 from kmirror.model.failures import Failure
 from kmirror.model.mirror import MirrorError
 from kmirror.wire import markers as wire_markers
@@ -26,9 +26,10 @@ from kmirror.wire.errors import CLUSTER_AUTHORIZATION_FAILED, BrokerError, Unsup
 from kmirror.wire.log_ends import ask_log_ends, log_ends, read_log_ends
 from kmirror.wire.markers import OWN_COORDINATOR, MarkerWriter
 
-log = logging.getLogger(__name__)
+log = events(__name__)
 
 _MOST_MARKERS: Final = 5000  # a request of so many takes about a third of a second
+_LATE_TOLD: Final = 10  # leases in a row that had ended when they came: one or two do where a machine is busy
 _TIMEOUT_S: Final = 3600.0  # a frozen broker is waited for: a request that is given up may still land
 
 
@@ -62,6 +63,7 @@ class GapFiller:
         self._work = asyncio.Event()
         self._leased_until = 0.0
         self._leased_token: int | None = None
+        self._late = 0
 
     def ready(self, copy: PartitionCopy) -> None:
         """The next step of `copy` is a gap, and nothing of it is in flight."""
@@ -171,6 +173,9 @@ class GapFiller:
         if clock_s() > self._leased_until - LEASE_S / 4 or identity.run_token != self._leased_token:
             self._leased_until = await identity.lease()
             self._leased_token = identity.run_token
+            self._late = self._late + 1 if clock_s() > self._leased_until else 0
+            if self._late and self._late % _LATE_TOLD == 0:
+                log.warning("no marker can be sent: leases have ended before they come", lease_s=LEASE_S)
         assert identity.producer_id is not None
         assert identity.run_token is not None
         return MarkerWriter(identity.producer_id, identity.run_token, OWN_COORDINATOR + identity.run_token)

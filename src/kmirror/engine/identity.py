@@ -2,8 +2,8 @@
 
 InitProducerId with the link's transactional id gives the same producer id at each start on any host, and an epoch that
 grows by one: the run token. Markers carry the token as coordinator epoch and as producer epoch, and are sent only under
-a lease: within 200 ms of asking whether the token is still ours. Batches carry the epoch that the partition's leader
-knows (0 at first), so that runs share one sequence until a younger one has written a marker there.
+a lease: within half a second of asking whether the token is still ours. Batches carry the epoch that the partition's
+leader knows (0 at first), so that runs share one sequence until a younger one has written a marker there.
 """
 
 import asyncio
@@ -29,8 +29,9 @@ log = events(__name__)
 
 RENEW_S: Final = 24 * 3600.0
 """The coordinator forgets a transactional id that is idle for 7 days (transactional.id.expiration.ms)."""
-LEASE_S: Final = 0.2
-TAKEOVER_S: Final = 0.5
+LEASE_S: Final = 0.5
+"""Longer than the way to any cluster on this planet and back: it begins with the question."""
+TAKEOVER_S: Final = 1.0
 """Longer than a lease: when it is over, no older run sends markers any more."""
 
 

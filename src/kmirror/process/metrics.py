@@ -121,7 +121,7 @@ class LinkCollector(Collector):
         for name, told in (
             ("opened", "Connections made to brokers of the cluster."),
             ("failed", "Attempts to connect that came to nothing."),
-            ("lost", "Connections that broke, counted when they would be used again."),
+            ("lost", "Connections that broke, but not while idle, counted when they would be used again."),
         ):
             family = CounterMetricFamily(f"kmirror_connections_{name}", told, labels=["link", "cluster"])
             for cluster, counters in list(read.counters.connections.items()):

@@ -38,7 +38,8 @@ class WrongCluster(ClusterError):
 class ConnectionCounters:
     """Of one cluster since the process began: connections made, attempts that came to nothing, and those that broke.
 
-    A broken one is counted when it would be used again. `throttled_s`: how long its quotas had us wait.
+    A broken one is counted when it would be used again; one that the broker has closed as it was idle is not.
+    `throttled_s`: how long its quotas had us wait.
     """
 
     opened: int = 0
@@ -96,7 +97,7 @@ class Cluster:
         if self._asking is not None and self._asking.alive and not fresh:
             return self._asking
         if self._asking is not None:
-            self.counters.lost += not self._asking.alive
+            self.counters.lost += self._asking.broke
             self._asking.close()
             self._asking = None
         known = list(self._brokers.values())
@@ -148,7 +149,8 @@ class Cluster:
             if node not in self._brokers:
                 raise ConnectionLost(f"broker {node} of the {self.role} is not known")
             host, port = self._brokers[node]
-            self.counters.lost += self._connections.pop(key, None) is not None
+            before = self._connections.pop(key, None)
+            self.counters.lost += before is not None and before.broke
             made = await self._connect(host, port)
             try:
                 self._check_is_ours((await rpc.metadata(made, [])).cluster_id)

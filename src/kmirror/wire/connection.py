@@ -77,6 +77,8 @@ class Connection(Receiver):
         self._watch: asyncio.TimerHandle | None = None
         self.fault: Exception | None = None
         """What ended it, where the transport told."""
+        self.broke = False
+        """It ended otherwise than idle ones do, which brokers close after a while (connections.max.idle.ms)."""
         self._held: list[_Request] | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -169,6 +171,7 @@ class Connection(Receiver):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fault = exc
+        self.broke = self.broke or exc is not None or bool(self._waiting)
         self._over(ConnectionLost(f"connection to {self.name} lost" + (f": {exc}" if exc else "")))
 
     # --- our side
@@ -197,6 +200,7 @@ class Connection(Receiver):
 
     def _fail(self, error: Exception) -> None:
         if self._transport is not None:
+            self.broke = True
             sock = self._transport.get_extra_info("socket")
             with contextlib.suppress(OSError):  # already disconnected: nothing can be sent late then
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
