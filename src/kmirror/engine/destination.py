@@ -120,15 +120,17 @@ class DestinationProducer:
             return False
         request = []
         sent: _Copies = {}
+        takes_pipes, by_id = connection.takes_pipes, version >= wire_produce.BY_ID
+        producer_id = self._producer_id()
         for copy in batch:
             step = copy.take()
-            pipe = step.give_pipe() if connection.takes_pipes else None
+            pipe = step.give_pipe() if takes_pipes else None
             if pipe is None:
                 step.whole()
             sequence = copy.appender.send(step)
-            wire.stamp(step.batch, self._producer_id(), copy.appender.epoch, sequence, step.piped_bytes)
+            wire.stamp(step.batch, producer_id, copy.appender.epoch, sequence, step.piped_bytes)
             request.append(ProducePartition(copy.topic, copy.topic_id, copy.partition, step.batch, pipe))
-            sent[copy.topic_id if version >= wire_produce.BY_ID else copy.topic, copy.partition] = copy
+            sent[copy.topic_id if by_id else copy.topic, copy.partition] = copy
             if copy.next_step():
                 self.ready(copy)
         body = wire_produce.encode_produce(version, request, timeout_ms=_ACK_TIMEOUT_MS)

@@ -16,6 +16,7 @@ BY_ID: Final = 13
 _HEAD: Final = struct.Struct(">bhi")  # transactional id (null), acks, timeout
 _INDEX: Final = struct.Struct(">i")
 _ANSWER: Final = struct.Struct(">ihqqq")  # index, error, base offset, log append time, log start
+_NO_MORE: Final = memoryview(b"\1\0\0")  # no record errors, no message, no tags
 ACKS_ALL: Final = -1
 
 
@@ -84,7 +85,10 @@ def decode_produce(frame: memoryview, version: int) -> tuple[int, list[Produced]
 
 def _partition(frame: memoryview, position: int, topic: str | bytes) -> tuple[Produced, int]:
     index, error, base_offset, _, _ = _ANSWER.unpack_from(frame, position)
-    count, position = read_unsigned(frame, position + _ANSWER.size)
+    position += _ANSWER.size
+    if frame[position : position + len(_NO_MORE)] == _NO_MORE:
+        return Produced(topic, index, error, base_offset, None), position + len(_NO_MORE)
+    count, position = read_unsigned(frame, position)
     message = None
     for _ in range(count - 1):  # record errors: the first one's words are the best there are
         words, position = _nullable_string(frame, position + 4)

@@ -86,10 +86,9 @@ class SocketTransport(asyncio.Transport):
             return
         idle = not self._parts
         for data in list_of_data:
-            if len(data):
-                part = data if isinstance(data, Pipe) else memoryview(data)
-                self._parts.append(part)
-                self._waiting_bytes += len(part)
+            if size := len(data):
+                self._parts.append(data if isinstance(data, Pipe) else memoryview(data))
+                self._waiting_bytes += size
         if idle:
             self._send()
             if self._parts:
