@@ -290,6 +290,16 @@ def test_a_reset_is_told_once_with_its_cause() -> None:
     asyncio.run(run())
 
 
+def test_nothing_waits_in_a_socket_that_is_closed() -> None:
+    """Its protocol is told a turn of the event loop later, and may ask meanwhile."""
+
+    async def act(transport: SocketTransport, _: socket.socket) -> None:
+        transport.abort()
+        assert transport.unread_bytes == 0
+
+    asyncio.run(with_tcp(Peer(), act))
+
+
 def test_abort_drops_what_waits() -> None:
     async def act(transport: SocketTransport, peer: Peer, theirs: socket.socket) -> None:
         transport.write(b"x" * (64 << 20))

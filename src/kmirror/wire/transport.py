@@ -167,7 +167,9 @@ class SocketTransport(asyncio.Transport):
 
     @property
     def unread_bytes(self) -> int:
-        """What has come and waits in the kernel."""
+        """What has come and waits in the kernel: nothing, once it is closed, of which the protocol is told later."""
+        if self._closing:
+            return 0
         count = array.array("i", [0])
         fcntl.ioctl(self._sock, termios.FIONREAD, count)
         return count[0]
