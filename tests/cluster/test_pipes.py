@@ -4,7 +4,7 @@ breaks meanwhile. That they go that way is seen from outside: by the pipes that 
 
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from support.traffic import CODECS, Record, Traffic, create_topic, produce
 from support.transactions import transaction
 
 SIDES = ("source", "destination")
+OwnCluster = Callable[..., KafkaCluster]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,23 @@ def test_transactions(link: TestLink, topic_name: str) -> None:
     link.mirror(topic_name)
     assert link.assert_exact(topic_name) == 45
     assert pipes_of(link) > 2
+
+
+def test_an_aborted_transaction_of_another_leader_epoch(
+    kmirror: Kmirror, own_cluster: OwnCluster, west: KafkaCluster, topic_name: str
+) -> None:
+    """All in one answer: the next fetch tells of which epoch the last batch was, or the log looks like a cut one."""
+    link = TestLink(kmirror, own_cluster("east-again"), west)
+    create_topic(link.source.bootstrap_servers, topic_name)
+    write(link, topic_name, large(1, 300, seed=1))
+    link.source.stop_broker()
+    link.source.start_broker()
+    transaction(link.source.bootstrap_servers, topic_name, large(2, 150_000, seed=2), commit=False)
+    link.create().mirror(topic_name)
+    link.await_caught_up(topic_name)
+    write(link, topic_name, large(1, 300, seed=3))
+    assert link.assert_exact(topic_name) == 2
+    link.await_status(topic_name, "ACTIVE")
 
 
 def test_a_corrupt_batch(link: TestLink, topic_name: str) -> None:
