@@ -41,7 +41,11 @@ _MIRROR_COUNTERS: Final[tuple[tuple[str, str, Callable[[MirrorCounters], int]], 
     ("appended_batches", "Batches that were appended for them: fewer, as small ones are merged.", lambda c: c.appends),
     ("filled_offsets", "Offsets without a visible record, taken by markers at the destination.", lambda c: c.fills),
     ("lost_offsets", "Offsets that retention removed at the source before they were copied.", lambda c: c.lost),
-    ("reopenings", "Partitions opened anew: after a refusal, a broken connection, a pause.", lambda c: c.reopenings),
+    (
+        "reopenings",
+        "Partitions opened anew: after a refusal, a broken connection, a pause, an hour with nothing to copy.",
+        lambda c: c.reopenings,
+    ),
 )
 
 _TASK_COUNTERS: Final[tuple[tuple[str, str, Callable[[TaskStatus], int]], ...]] = (
