@@ -28,6 +28,7 @@ def _trio(name: str, factory: pytest.TempPathFactory) -> Iterator[Trio]:
     directory = factory.mktemp(name)
     properties = {"auto.create.topics.enable": "false", "offsets.topic.num.partitions": "4"}
     properties |= {"transaction.state.log.num.partitions": "4", "auto.leader.rebalance.enable": "false"}
+    properties |= {"broker.session.timeout.ms": "5000", "broker.heartbeat.interval.ms": "1000"}
     with short_lived(Trio(name, directory, kafka_runtime(), brokers=3, properties=properties)) as cluster:
         yield cluster
     shutil.rmtree(directory, ignore_errors=True)

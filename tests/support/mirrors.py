@@ -237,9 +237,14 @@ def in_sync(cluster: KafkaCluster, topic: str) -> dict[int, int]:
 
 
 def _partitions(cluster: KafkaCluster, topic: str) -> list[TopicPartitionInfo]:
-    client = admin(cluster)
-    (described,) = client.describe_topics(TopicCollection([topic])).values()
-    return described.result(20).partitions
+    """A client that asks a broker which is just gone would wait for it all of its time: the next one asks another."""
+
+    def described() -> list[TopicPartitionInfo]:
+        client = admin(cluster)
+        (answer,) = client.describe_topics(TopicCollection([topic]), request_timeout=3).values()
+        return answer.result(4).partitions
+
+    return eventually(described, 60, f'"{topic}" is described', 0.2)
 
 
 def topic_configs(cluster: KafkaCluster, topic: str) -> dict[str, str]:
