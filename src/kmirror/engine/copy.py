@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from typing import Final, Protocol, TypeGuard
+from typing import Final, Protocol
 
 from kmirror.engine.appender import Appender
 from kmirror.engine.backoff import Backoff
@@ -206,12 +206,6 @@ class PartitionCopy:
 
     def take(self) -> Append:
         """The next step, which is an Append, with the small ones behind it; it is on its way from now on."""
-        first = self._queue[0]
-        if self._goes_as_it_is(first):
-            self._queue.popleft()
-            self._queue_bytes -= first.size
-            self.touch()
-            return first
         step, size = take(self._queue, *self._merging())
         self._queue_bytes -= size
         self._budget.adjust(size, step.size)
@@ -224,14 +218,8 @@ class PartitionCopy:
         first = self.next_step()
         if not isinstance(first, Append):
             return 0
-        if self._goes_as_it_is(first):
-            return first.size
         most, small = self._merging()
         return max(first.size, min(self._queue_bytes, most) if first.is_small(small) else 0)
-
-    def _goes_as_it_is(self, step: Append | Fill) -> TypeGuard[Append]:
-        """A large batch, for which it is not even asked what could be merged."""
-        return isinstance(step, Append) and not self.far and not step.is_small(SMALL_BYTES)
 
     def _merging(self) -> tuple[int, int]:
         """To how many bytes batches are merged, and which are small enough for it."""
@@ -239,7 +227,9 @@ class PartitionCopy:
         if self.far and most:
             return most, most // 2
         first = self.next_step()
-        if most and isinstance(first, Append) and wire.attributes(first.batch) & wire.COMPRESSION:
+        if not most or not isinstance(first, Append) or not first.is_small(SMALL_BYTES):
+            return most, SMALL_BYTES  # nothing is merged with it: its codec need not be looked at
+        if wire.attributes(first.batch) & wire.COMPRESSION:
             most = min(most, PACKED_BYTES)
         return most, SMALL_BYTES
 
