@@ -58,5 +58,5 @@ class Brake:
         if self._rate == UNLIMITED:
             return
         with contextlib.suppress(ValueError):  # a damaged batch ends the mirror elsewhere
-            for size in wire.sizes(fetched.records, fetched.missing()):
+            for size in wire.sizes(fetched.records, fetched.missing):
                 self._tokens -= size

@@ -1,7 +1,7 @@
 """What a fetch brought for one partition: translated and queued, or the reason why not."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,7 +60,6 @@ class Intake:
             return None
         follows = leader != self._node
         most_bytes = (SMALL_BYTES, run_bytes(fetched.records, copy.merged_bytes))
-        missing = fetched.missing()  # now: what can't go as it is comes out of its pipe
         steps = list(translate(fetched.records, copy.position, fetched.aborted, most_bytes, fetched.piped))
         if follows and (fetched.error or fetched.diverging is not None or any(map(_needs_leader, steps))):
             # It may be behind, begin later, or be compacted further: how the log is the leader says.
@@ -74,9 +73,9 @@ class Intake:
             message = f"the source's log was cut at offset {fetched.diverging} and went on with other records"
             self._tell.on_end(copy, MirrorError(Failure.UNEXPECTED_TRUNCATION, message, offset=fetched.diverging))
             return None
-        return self._queue(copy, fetched, steps, missing)
+        return self._queue(copy, fetched, steps)
 
-    def _queue(self, copy: PartitionCopy, fetched: Fetched, steps: Sequence[Step], missing: Mapping[int, int]) -> int:
+    def _queue(self, copy: PartitionCopy, fetched: Fetched, steps: Sequence[Step]) -> int:
         kept = 0
         start = copy.position
         last = steps[-1] if steps else None
@@ -92,7 +91,7 @@ class Intake:
         if copy.limit is not None:
             copy.cut_at(copy.limit)
         if copy.position > start:
-            copy.position_epoch = _epoch_before(copy.position, steps, fetched.records, missing)
+            copy.position_epoch = _epoch_before(copy.position, steps, fetched)
         if copy.ending is None and copy.position == start and len(fetched.records):
             self._want_more(copy, wire.first_batch_bytes(fetched.records) or 0)
         else:
@@ -144,12 +143,12 @@ class Intake:
             self._tell.on_end(copy, MirrorError(Failure.SOURCE_REFUSED, str(error), offset=copy.position))
 
 
-def _epoch_before(position: int, steps: Sequence[Step], records: memoryview, missing: Mapping[int, int]) -> int:
+def _epoch_before(position: int, steps: Sequence[Step], fetched: Fetched) -> int:
     """The leader epoch of the batch before `position`: of a run of batches it is one, so most need not be looked at."""
     last = steps[-1]
     if isinstance(last, Append) and last.end == position:
         return wire.leader_epoch(last.batch)
-    return wire.epoch_before(records, position, missing)
+    return wire.epoch_before(fetched.records, position, fetched.missing)
 
 
 def _needs_leader(step: Step) -> bool:

@@ -46,13 +46,13 @@ def translate(
                 return
             held_bytes = len(raw.data)
             if pipe:
-                ready = _piped_step(raw.data, pipe, position)
-                if _can_go(ready, position, committed):
+                ready = _piped_step(raw.data, pipe, position, committed)
+                if ready.pipe is not None:
                     yield ready
                     position = ready.end
                     at += held_bytes
                     continue
-                raw = raw._replace(data=ready.whole())
+                raw = raw._replace(data=ready.batch)
             if at and raw.base_offset < position:  # not under the checksum, so looked at by itself
                 yield Stop(position, Failure.CORRUPT_BATCH, f"behind offset {position - 1} comes {raw.base_offset}")
                 return
@@ -66,10 +66,12 @@ def translate(
         yield Stop(position, Failure.CORRUPT_BATCH, f"the source's log can't be read at offset {position}: {e}")
 
 
-def _piped_step(batch: memoryview, pipe: Pipe, position: int) -> Append:
-    """For a batch in a pipe, which is dense and has no flag but that of a transaction."""
+def _piped_step(batch: memoryview, pipe: Pipe, position: int, committed: int) -> Append:
+    """For a batch in a pipe, which is dense and has no flag but that of a transaction. If it can't go on as it is, all
+    of it is in memory now.
+    """
     head = wire.header(batch)
-    return Append(
+    step = Append(
         position,
         head.record_count,
         batch,
@@ -78,12 +80,9 @@ def _piped_step(batch: memoryview, pipe: Pipe, position: int) -> Append:
         pipe=pipe,
         piped_bytes=len(pipe),
     )
-
-
-def _can_go(step: Append, position: int, committed: int) -> bool:
-    """As it is: it begins where the last one ended, and holds nothing that may be aborted."""
-    is_plain = not wire.attributes(step.batch) & wire.TRANSACTIONAL
-    return wire.base_offset(step.batch) == position and (is_plain or step.end <= committed)
+    if head.base_offset != position or (head.attributes & wire.TRANSACTIONAL and step.end > committed):
+        step.whole()
+    return step
 
 
 def _batch_steps(

@@ -146,7 +146,7 @@ def compression(batch: memoryview) -> int:
 def epoch_before(records: memoryview, offset: int, missing: Mapping[int, int]) -> int:
     """The leader epoch of the last whole v2 batch that begins before `offset`; -1 where there is none.
 
-    `missing` as of `wire.fetch.Fetched`, before anything was taken out of its pipe.
+    `missing` as of `wire.fetch.Fetched`.
     """
     epoch, at, end = -1, 0, len(records)
     while at + MAGIC_AT < end:  # what can't be read stands behind all that was translated

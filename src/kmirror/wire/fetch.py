@@ -53,7 +53,8 @@ class Fetched:
     `diverging` is set, with no records, when the log was cut: the offset at which the last known epoch ended.
     `preferred` is the broker that has a nearer replica, -1 for none; then there are no records.
     `aborted` holds (producer id, first offset) of aborted transactions, at isolation level read_committed.
-    `piped` tells where in `records` batches begin of which the last bytes are not there: they wait in a pipe.
+    `piped` tells where in `records` batches begin of which the last bytes are not there: they wait in a pipe; `missing`
+    how many came so, wherever they are by now.
     """
 
     topic: str | bytes
@@ -67,10 +68,7 @@ class Fetched:
     diverging: int | None = None
     preferred: int = -1
     piped: Mapping[int, Pipe] = field(default_factory=dict)
-
-    def missing(self) -> dict[int, int]:
-        """How many bytes of which batch are in pipes now, by where it begins in `records`."""
-        return {place: len(pipe) for place, pipe in self.piped.items()}
+    missing: Mapping[int, int] = field(default_factory=dict)
 
 
 class FetchAnswer(NamedTuple):
@@ -144,7 +142,8 @@ def _partitions(
                 frame, position
             )
             pipes = piped.get(start, _NOTHING_PIPED)
-            end -= sum(map(len, pipes.values()))
+            missing = {place: len(pipe) for place, pipe in pipes.items()} if pipes else _NOTHING_PIPED
+            end -= sum(missing.values())
             if end > len(frame):
                 raise ValueError("the records are longer than the frame")
             diverging, position = _diverging(frame, end)
@@ -160,6 +159,7 @@ def _partitions(
                 diverging,
                 preferred,
                 pipes,
+                missing,
             )
         position = skip_tags(frame, position)
 
