@@ -136,7 +136,9 @@ def test_clients_go_on_without_the_broker_that_they_took_for_the_controller(here
     create_topic(here.bootstrap_servers, topic_name, 1, 3, SAFE)
     clients = [ClusterAdmin(Access(here.bootstrap_servers), "source", timeout_s=3) for _ in range(8)]
     for client in clients:
-        eventually(lambda client=client: client.topic(topic_name), 30, "its broker has heard of the topic")
+        eventually(
+            lambda client=client: client.topic(topic_name).partitions == 1, 30, "its broker has heard of the topic"
+        )
     here.kill(1)
     try:
         for client in clients:
