@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
 from support import processes, shifts
 from support.kmirror_cli import Kmirror
 from support.proxy import ProxiedCluster
-from support.short_lived import short_lived
+from support.short_lived import OwnCluster, short_lived
 from support.warm import WarmStart
 
 CURRENT = "4.3.1"
@@ -39,9 +39,6 @@ SPEEDY = {
 
 Limits such as message.max.bytes stay as Kafka ships them.
 """
-
-
-OwnCluster = Callable[..., KafkaCluster]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

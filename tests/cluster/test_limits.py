@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,9 @@ import pytest
 from kmirror.sandbox import KafkaCluster
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
+from support.short_lived import OwnCluster
 from support.traffic import Traffic, create_topic
 from support.wait import eventually
-
-OwnCluster = Callable[..., KafkaCluster]
 
 DAY_NS = 24 * 3600 * 10**9
 

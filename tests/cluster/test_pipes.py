@@ -4,7 +4,7 @@ breaks meanwhile. That they go that way is seen from outside: by the pipes that 
 
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,11 @@ from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
 from support.network import FarCluster
 from support.segments import flip_byte
-from support.short_lived import short_lived
+from support.short_lived import OwnCluster, short_lived
 from support.traffic import CODECS, Record, Traffic, create_topic, produce
 from support.transactions import transaction
 
 SIDES = ("source", "destination")
-OwnCluster = Callable[..., KafkaCluster]
 
 
 @pytest.fixture(scope="module")

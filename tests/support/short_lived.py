@@ -1,12 +1,15 @@
 """Clusters whose data nobody wants when the tests that use them are over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from kmirror.sandbox import KafkaCluster
 
 C = TypeVar("C", bound=KafkaCluster)
+
+OwnCluster = Callable[..., KafkaCluster]
+"""What the fixture `own_cluster` gives."""
 
 
 @contextmanager
