@@ -379,7 +379,7 @@ def test_an_ack_at_another_offset_is_misplaced() -> None:
     appender.send(step(10, 1))
     appender.send(step(11, 1))
     sent, verdict = appender.settle(0, 11, 0.0)
-    assert (sent.step.base, verdict) == (10, Verdict.MISPLACED)
+    assert (sent.base, verdict) == (10, Verdict.MISPLACED)
     assert appender.settle(0, 12, 0.0)[1] is Verdict.REFUSED
     assert appender.log_end == 10
 

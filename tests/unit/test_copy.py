@@ -76,12 +76,12 @@ def test_the_budget_holds_what_is_queued_and_in_flight(actions: list[tuple[str, 
         elif action == "send" and copy.next_step() and copy.appender.may_send(time.monotonic(), 5):
             copy.appender.send(copy.take())
         elif action in {"ack", "refuse"} and copy.appender.in_flight:
-            base = copy.appender.in_flight[0].step.base
-            sent, verdict = copy.appender.settle(6 if action == "refuse" else 0, base, time.monotonic())
-            budget.release(len(sent.step.batch))
+            base = copy.appender.in_flight[0].base
+            settled, verdict = copy.appender.settle(6 if action == "refuse" else 0, base, time.monotonic())
+            budget.release(len(settled.batch))
             if verdict is Verdict.COPIED:
-                copy.copied(sent.step)
-                end = sent.step.end
+                copy.copied(settled)
+                end = settled.end
         elif action == "cut":
             copy.cut_at(copy.position - count)
         elif action == "close":
@@ -90,7 +90,7 @@ def test_the_budget_holds_what_is_queued_and_in_flight(actions: list[tuple[str, 
             copy.closed()
             copy.opened(4, end, ProducerState(0, end - 1) if end else None, -1)
             copy.limit = None
-        flying = sum(len(sent.step.batch) for sent in copy.appender.in_flight)
+        flying = sum(len(step.batch) for step in copy.appender.in_flight)
         assert budget.held == copy.queued_bytes + flying
         assert copy.drained == (budget.held == 0)
         assert copy.appender.log_end == end
@@ -195,7 +195,7 @@ def test_lag_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock[0] += 100
     assert copy.lag_ms() == 600
     sent, _ = copy.appender.settle(0, 0, 0.0)
-    copy.copied(sent.step)
+    copy.copied(sent)
     assert copy.lag_ms() == 0
     clock[0] += 3_600_000  # an hour without a record
     copy.source_seen(5, clock[0] - 500)

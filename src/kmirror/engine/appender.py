@@ -6,7 +6,7 @@ A marker has no sequence, but an epoch: behind the first one of a run all batche
 """
 
 from enum import Enum, auto
-from typing import Final, NamedTuple
+from typing import Final
 
 from kmirror.engine.steps import Append
 from kmirror.wire.errors import NONE
@@ -27,18 +27,13 @@ class Verdict(Enum):
     """Appended at another offset: somebody else writes to the topic."""
 
 
-class Sent(NamedTuple):
-    step: Append
-    sequence: int
-
-
 class Appender:
     """`log_end`: everything below is confirmed. `next_offset`: where the next batch must land."""
 
     def __init__(self) -> None:
         self.log_end = 0
         self.next_offset = 0
-        self.in_flight: list[Sent] = []  # a handful at most, and an empty deque takes 600 bytes
+        self.in_flight: list[Append] = []  # a handful at most, and an empty deque takes 600 bytes
         self.broken = False
         self.epoch = FIRST_EPOCH
         self._sequence = 0
@@ -73,11 +68,11 @@ class Appender:
     def send(self, step: Append) -> int:
         """The sequence for `step`, which is in flight from now on; its base must be `next_offset`."""
         assert step.base == self.next_offset, (step.base, self.next_offset)
-        sent = Sent(step, self._sequence)
-        self.in_flight.append(sent)
+        sequence = self._sequence
+        self.in_flight.append(step)
         self.next_offset = step.end
-        self._sequence = (self._sequence + step.count) % SEQUENCES
-        return sent.sequence
+        self._sequence = (sequence + step.count) % SEQUENCES
+        return sequence
 
     def filled(self, log_end: int, epoch: int, now_s: float) -> None:
         """Markers of that producer epoch took the offsets up to `log_end`: they have no sequence.
@@ -99,16 +94,16 @@ class Appender:
             self._sequence = log_end % SEQUENCES
         self.log_end = self.next_offset = log_end
 
-    def settle(self, error: int, base_offset: int, now_s: float) -> tuple[Sent, Verdict]:
+    def settle(self, error: int, base_offset: int, now_s: float) -> tuple[Append, Verdict]:
         """The answer for the oldest batch in flight. A deduplicated one carries its old offset: the right one."""
-        sent = self.in_flight.pop(0)
+        step = self.in_flight.pop(0)
         if self.broken or error != NONE:
             self.broken = True
-            return sent, Verdict.REFUSED
-        if base_offset != sent.step.base:
+            return step, Verdict.REFUSED
+        if base_offset != step.base:
             self.broken = True
-            return sent, Verdict.MISPLACED
-        self.log_end = sent.step.end
+            return step, Verdict.MISPLACED
+        self.log_end = step.end
         self._known = True
         self._last_ack_s = now_s
-        return sent, Verdict.COPIED
+        return step, Verdict.COPIED

@@ -206,7 +206,14 @@ class PartitionCopy:
 
     def take(self) -> Append:
         """The next step, which is an Append, with the small ones behind it; it is on its way from now on."""
-        step, size = take(self._queue, *self._merging())
+        first = self._queue[0]
+        assert isinstance(first, Append)
+        if self._goes_alone(first):
+            self._queue.popleft()
+            self._queue_bytes -= first.size
+            self.touch()
+            return first
+        step, size = take(self._queue, *self._merging(first))
         self._queue_bytes -= size
         self._budget.adjust(size, step.size)
         self.touch()
@@ -214,21 +221,26 @@ class PartitionCopy:
 
     @property
     def next_bytes(self) -> int:
-        """About how large the next batch is that `take` gives."""
-        first = self.next_step()
+        """About how large the next batch is that `take` gives; 0 where the next step is no batch."""
+        first = self._queue[0] if self._queue else None
         if not isinstance(first, Append):
             return 0
-        most, small = self._merging()
+        if self._goes_alone(first):
+            return first.size
+        most, small = self._merging(first)
         return max(first.size, min(self._queue_bytes, most) if first.is_small(small) else 0)
 
-    def _merging(self) -> tuple[int, int]:
-        """To how many bytes batches are merged, and which are small enough for it."""
+    def _goes_alone(self, step: Append) -> bool:
+        """Too large to be merged with others, as most batches are: no more has to be looked at."""
+        return step.size > SMALL_BYTES and step.source_batches == 1 and not self.far
+
+    def _merging(self, first: Append) -> tuple[int, int]:
+        """To how many bytes batches are merged with `first`, and which are small enough for it."""
         most = min(self.merged_bytes, self._merged_most)
-        if self.far and most:
+        if not most:
+            return 0, SMALL_BYTES
+        if self.far:
             return most, most // 2
-        first = self.next_step()
-        if not most or not isinstance(first, Append) or not first.is_small(SMALL_BYTES):
-            return most, SMALL_BYTES  # nothing is merged with it: its codec need not be looked at
         if wire.attributes(first.batch) & wire.COMPRESSION:
             most = min(most, PACKED_BYTES)
         return most, SMALL_BYTES
@@ -408,7 +420,7 @@ class PartitionCopy:
         if log_end >= self.source_end:
             return 0
         flying = self.appender.in_flight
-        oldest = flying[0].step if flying else self.next_step()
+        oldest = flying[0] if flying else self.next_step()
         timestamp = oldest.base_timestamp if isinstance(oldest, Append) else self._last_timestamp
         return age_ms(now_ms(), timestamp, self._source_ends.came_between(log_end))
 

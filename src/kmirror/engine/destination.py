@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from kmirror.engine.appender import Sent, Verdict
+from kmirror.engine.appender import Verdict
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.steps import Append
@@ -153,11 +153,13 @@ class DestinationProducer:
             copy = self._ready.popleft()
             copy.far = far
             self._is_ready.discard(copy)
-            if not isinstance(copy.next_step(), Append) or copy.marking or copy.node != self._node or not copy.is_open:
+            if copy.marking or copy.node != self._node or not copy.is_open:
                 continue
             if not copy.appender.may_send(now, DEPTH):
                 continue  # its next ack makes it ready again
-            size += copy.next_bytes
+            if not (next_bytes := copy.next_bytes):
+                continue
+            size += next_bytes
             if picked and size > most:
                 self._ready.appendleft(copy)
                 self._is_ready.add(copy)
@@ -195,52 +197,55 @@ class DestinationProducer:
     def _settle(self, sent: _Copies, answer: _Answer | ClusterError) -> None:
         self._requests -= 1
         self._wake()
+        now_s = time.monotonic()
         for key, copy in sent.items():
             if isinstance(answer, ClusterError):
                 copy.in_doubt = True
-                self._settle_one(copy, -1, -1, answer)
+                self._settle_one(copy, -1, -1, answer, now_s)
             elif key in answer:
-                produced = answer[key]
-                error = BrokerError(produced.error, f"Produce {copy.name}") if produced.error else None
-                if error and produced.message:
-                    error.message = f"{error.message}: {produced.message}"
-                self._settle_one(copy, produced.error, produced.base_offset, error)
+                _, _, code, base_offset, message = answer[key]
+                error = BrokerError(code, f"Produce {copy.name}") if code else None
+                if error and message:
+                    error.message = f"{error.message}: {message}"
+                self._settle_one(copy, code, base_offset, error, now_s)
             else:
                 copy.in_doubt = True
-                self._settle_one(copy, -1, -1, ClusterError(f"the broker's answer leaves out {copy.name}"))
+                self._settle_one(copy, -1, -1, ClusterError(f"the broker's answer leaves out {copy.name}"), now_s)
 
-    def _settle_one(self, copy: PartitionCopy, code: int, base_offset: int, error: ClusterError | None) -> None:
+    def _settle_one(
+        self, copy: PartitionCopy, code: int, base_offset: int, error: ClusterError | None, now_s: float
+    ) -> None:
         was_broken = copy.appender.broken
-        sent, verdict = copy.appender.settle(code, base_offset, time.monotonic())
-        self._budget.release(sent.step.size)
+        step, verdict = copy.appender.settle(code, base_offset, now_s)
+        self._budget.release(step.size)
         if verdict is Verdict.COPIED:
-            copy.copied(sent.step)
+            copy.copied(step)
             if copy.next_step():
                 self.ready(copy)
         elif verdict is Verdict.MISPLACED:
-            place = f"the batch for offset {sent.step.base} landed at {base_offset}"
+            place = f"the batch for offset {step.base} landed at {base_offset}"
             message = f"{place}: somebody else writes to the mirror topic"
-            self._on_end(copy, MirrorError(Failure.FOREIGN_WRITER, message, copy.partition, sent.step.base))
+            self._on_end(copy, MirrorError(Failure.FOREIGN_WRITER, message, copy.partition, step.base))
         elif not was_broken and error is not None:
-            self._refused(copy, sent, code, error)
+            self._refused(copy, step, code, error)
         if not copy.appender.in_flight:
             self._on_drained(copy)
 
-    def _refused(self, copy: PartitionCopy, sent: Sent, code: int, error: ClusterError) -> None:
+    def _refused(self, copy: PartitionCopy, step: Append, code: int, error: ClusterError) -> None:
         copy.suspect = copy.suspect or code == CORRUPT_MESSAGE
         copy.counters.refusals[error_name(code) if code > 0 else type(error).__name__] += 1
         log.warning(
-            "batch refused", topic=copy.topic, partition=copy.partition, offset=sent.step.base, error=error.message
+            "batch refused", topic=copy.topic, partition=copy.partition, offset=step.base, error=error.message
         )
         passing = code == -1 or is_retriable(code) or is_authorization(code) or code in REOPEN_AFTER_PRODUCE
         if passing:
             self._on_broken(copy, error)
-        elif sent.step.source_batches > 1:  # too large for the topic, perhaps: sent again in parts
-            copy.merge_less(sent.step)
+        elif step.source_batches > 1:  # too large for the topic, perhaps: sent again in parts
+            copy.merge_less(step)
             self._on_broken(copy, error)
         else:
-            at = sent.step.base
-            message = f"the destination refuses the batch of offsets {at} to {sent.step.end - 1}: {error.message}"
+            at = step.base
+            message = f"the destination refuses the batch of offsets {at} to {step.end - 1}: {error.message}"
             self._on_end(copy, MirrorError(Failure.DESTINATION_REFUSED, message, copy.partition, at))
 
 

@@ -1,6 +1,6 @@
 """The steps into which a source log is translated: what takes each offset at the destination."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kmirror.wire.pipes import Pipe
@@ -32,7 +32,8 @@ class Append:
 
     Its bytes are those of the source, unless it was written anew, or merged of several `source_batches`. Before they
     are merged, `batch` holds these as they came, one behind the other: a run. The last `piped_bytes` of a large one may
-    be missing: they are in `pipe` until it is sent.
+    be missing: they are in `pipe` until it is sent. It has `size` bytes, wherever they are, and `end` is the offset
+    behind it.
     """
 
     base: int
@@ -43,15 +44,12 @@ class Append:
     source_batches: int = 1
     pipe: Pipe | None = None
     piped_bytes: int = 0
+    end: int = field(init=False)
+    size: int = field(init=False)
 
-    @property
-    def end(self) -> int:
-        return self.base + self.count
-
-    @property
-    def size(self) -> int:
-        """Bytes of the batch, wherever they are."""
-        return len(self.batch) + self.piped_bytes
+    def __post_init__(self) -> None:
+        self.end = self.base + self.count
+        self.size = len(self.batch) + self.piped_bytes
 
     def whole(self) -> memoryview:
         """The batch, all of it in memory."""

@@ -41,18 +41,20 @@ def translate(
                     start = end
                 at += start
             pipe = piped.get(at)
-            raw = wire.first_batch(records[at:], len(pipe) if pipe else 0)
-            if raw is None:
-                return
-            held_bytes = len(raw.data)
-            if pipe:
-                ready = _piped_step(raw.data, pipe, position, committed)
+            piped_bytes = 0
+            if pipe is None:
+                raw = wire.first_batch(records[at:])
+                if raw is None:
+                    return
+            else:
+                piped_bytes = len(pipe)
+                ready = _piped_step(records[at:], pipe, position, committed)
                 if ready.pipe is not None:
                     yield ready
                     position = ready.end
-                    at += held_bytes
+                    at += len(ready.batch)
                     continue
-                raw = raw._replace(data=ready.batch)
+                raw = RawBatch(wire.base_offset(ready.batch), 2, ready.batch)
             if at and raw.base_offset < position:  # not under the checksum, so looked at by itself
                 yield Stop(position, Failure.CORRUPT_BATCH, f"behind offset {position - 1} comes {raw.base_offset}")
                 return
@@ -61,26 +63,20 @@ def translate(
                 if isinstance(step, Stop):
                     return
                 position = step.base + step.count
-            at += held_bytes
+            at += len(raw.data) - piped_bytes
     except (ValueError, struct.error) as e:
         yield Stop(position, Failure.CORRUPT_BATCH, f"the source's log can't be read at offset {position}: {e}")
 
 
-def _piped_step(batch: memoryview, pipe: Pipe, position: int, committed: int) -> Append:
-    """For a batch in a pipe, which is dense and has no flag but that of a transaction. If it can't go on as it is, all
-    of it is in memory now.
+def _piped_step(records: memoryview, pipe: Pipe, position: int, committed: int) -> Append:
+    """For the first batch in `records`, which is in a pipe, dense, and has no flag but that of a transaction. If it
+    can't go on as it is, all of it is in memory now.
     """
-    head = wire.header(batch)
-    step = Append(
-        position,
-        head.record_count,
-        batch,
-        head.base_timestamp,
-        head.max_timestamp,
-        pipe=pipe,
-        piped_bytes=len(pipe),
-    )
-    if head.base_offset != position or (head.attributes & wire.TRANSACTIONAL and step.end > committed):
+    base, length, _, _, _, flags, _, first, latest, _, _, _, count = wire.HEADER.unpack_from(records)
+    piped_bytes = len(pipe)
+    held = records[: wire.LOG_OVERHEAD + length - piped_bytes]
+    step = Append(position, count, held, first, latest, 1, pipe, piped_bytes)
+    if base != position or (flags & wire.TRANSACTIONAL and step.end > committed):
         step.whole()
     return step
 

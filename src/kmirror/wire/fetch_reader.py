@@ -111,7 +111,8 @@ class FetchReader:
         at = start
         passed = 0
         while at + HEADER_BYTES <= end and passed < _MOST_PASSED:
-            yield from self._to_memory(at + HEADER_BYTES)
+            if at + HEADER_BYTES > self._held:
+                yield from self._to_memory(at + HEADER_BYTES)
             size, for_pipe = _size(self._memory, at)
             behind = at + size
             if not HEADER_BYTES <= size <= end - at:
@@ -130,11 +131,12 @@ class FetchReader:
             pipes = self.piped.setdefault(start, {})
             pipes[at - start] = pipe
             yield from self._to_pipe(pipe, behind - self._held)
-            if not len(pipe):
+            piped = len(pipe)
+            if not piped:
                 del pipes[at - start]
-            at = behind - len(pipe)
-            end -= len(pipe)
-            self._end -= len(pipe)
+            at = behind - piped
+            end -= piped
+            self._end -= piped
             del pipe  # it goes back to the pool as soon as its batch is sent
         yield from self._to_memory(end)
         return end
@@ -147,13 +149,15 @@ class FetchReader:
                 yield
                 continue
             self._held += count
-            yield from self._took(count)
+            if self._took(count):
+                yield
 
     def _to_pipe(self, pipe: Pipe, size: int) -> _Steps:
         """So many bytes, or all of them to memory if the pipe does not hold them."""
-        while len(pipe) < size:
+        left = size
+        while left:
             try:
-                count = pipe.fill(self._sock.fileno(), size - len(pipe))
+                count = pipe.fill(self._sock.fileno(), left)
             except (BlockingIOError, InterruptedError):
                 if self._has_more():
                     until = self._held + size
@@ -163,13 +167,15 @@ class FetchReader:
                     return
                 yield
                 continue
-            yield from self._took(count)
+            left -= count
+            if self._took(count):
+                yield
 
-    def _took(self, count: int) -> _Steps:
+    def _took(self, count: int) -> bool:
+        """So many bytes; returns whether others have their turn now."""
         self.received += count
         self._ended = not count
-        if not count or self.received >= self._pause_at:
-            yield
+        return not count or self.received >= self._pause_at
 
     def _has_more(self) -> bool:
         """Then it is the pipe that is full."""

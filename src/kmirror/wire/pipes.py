@@ -14,7 +14,6 @@ _MOST_PIPES: Final = 128  # two answers of the usual size, and all the room that
 _PIPE_BYTES: Final = 512 << 10
 _PART_OF_FILES: Final = 8  # two descriptors a pipe: at most a quarter of all that may be open
 _NONBLOCK: Final = 2
-_MORE: Final = 4
 _SET_SIZE: Final = 1031  # F_SETPIPE_SZ
 
 LEAST_BYTES: Final = 32 << 10
@@ -46,9 +45,12 @@ class Pipe:
         self._waiting += count
         return count
 
-    def empty(self, sock: int, *, more: bool) -> int:
-        """Gives as much to a socket as it takes; `more` is to follow at once. Raises OSError."""
-        count = os.splice(self._read, sock, self._waiting, flags=_NONBLOCK | (_MORE if more else 0))
+    def empty(self, sock: int) -> int:
+        """Gives as much to a socket as it takes. Raises OSError.
+
+        The kernel sends it at once: to hold its end back for what follows took as much CPU as it spared, and time.
+        """
+        count = os.splice(self._read, sock, self._waiting, flags=_NONBLOCK)
         self._waiting -= count
         return count
 

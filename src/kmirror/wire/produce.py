@@ -48,21 +48,19 @@ def encode_produce(
     for p in partitions:
         topics.setdefault(p.topic, []).append(p)
     out: list[bytes | memoryview | Pipe] = []
-    small = [_HEAD.pack(0, ACKS_ALL, timeout_ms), encode_unsigned(len(topics) + 1)]
+    small = _HEAD.pack(0, ACKS_ALL, timeout_ms) + encode_unsigned(len(topics) + 1)
     for name, items in topics.items():
-        small.append(encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID))
-        for p in items:
-            small.append(_INDEX.pack(p.partition))
-            if p.pipe is None:
-                small.append(encode_unsigned(len(p.batch) + 1))
-                out += (b"".join(small), p.batch)
+        small += encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID)
+        for _, _, partition, batch, pipe in items:
+            index = _INDEX.pack(partition)
+            if pipe is None:
+                out += (small + index + encode_unsigned(len(batch) + 1), batch)
             else:
-                small += (encode_unsigned(len(p.batch) + len(p.pipe) + 1), bytes(p.batch))
-                out += (b"".join(small), p.pipe)
-            small = [b"\0"]
-        small.append(b"\0")
-    small.append(b"\0")
-    out.append(b"".join(small))
+                size = encode_unsigned(len(batch) + len(pipe) + 1)
+                out += (b"".join((small, index, size, batch)), pipe)
+            small = b"\0"
+        small += b"\0"
+    out.append(small + b"\0")
     return out
 
 

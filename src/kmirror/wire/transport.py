@@ -12,7 +12,6 @@ import socket
 import termios
 from collections import deque
 from collections.abc import Iterable
-from itertools import islice
 from typing import Final
 
 from kmirror.wire.pipes import Pipe
@@ -60,7 +59,7 @@ class SocketTransport(asyncio.Transport):
         self._loop = loop
         self._sock = sock
         self._protocol = protocol
-        self._parts: deque[memoryview | Pipe] = deque()
+        self._parts: deque[Part] = deque()
         self._waiting_bytes = 0
         self._most_bytes = 1 << 16
         self._paused = False
@@ -87,7 +86,7 @@ class SocketTransport(asyncio.Transport):
         idle = not self._parts
         for data in list_of_data:
             if size := len(data):
-                self._parts.append(data if isinstance(data, Pipe) else memoryview(data))
+                self._parts.append(data)
                 self._waiting_bytes += size
         if idle:
             self._send()
@@ -111,24 +110,26 @@ class SocketTransport(asyncio.Transport):
             self._waiting_bytes -= sent
 
     def _send_pipe(self, pipe: Pipe) -> int:
-        sent = pipe.empty(self._sock.fileno(), more=len(self._parts) > 1)
+        sent = pipe.empty(self._sock.fileno())
         if not len(pipe):
             self._parts.popleft()
         return sent
 
     def _send_memory(self) -> int:
         """The first parts, up to one that is in a pipe: the kernel holds them back until that follows."""
-        parts: list[memoryview] = []
-        more = False
-        for part in islice(self._parts, _PARTS_AT_ONCE):
+        parts: list[bytes | bytearray | memoryview] = []
+        flags = 0
+        for part in self._parts:
             if isinstance(part, Pipe):
-                more = True
+                flags = socket.MSG_MORE
+                break
+            if len(parts) == _PARTS_AT_ONCE:
                 break
             parts.append(part)
-        left = sent = self._sock.sendmsg(parts, (), socket.MSG_MORE) if more else self._sock.sendmsg(parts)
+        left = sent = self._sock.sendmsg(parts, (), flags)
         for part in parts:
             if left < len(part):
-                self._parts[0] = part[left:]
+                self._parts[0] = memoryview(part)[left:]
                 break
             left -= len(part)
             self._parts.popleft()
