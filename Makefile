@@ -33,10 +33,9 @@ help:
 demo: $(READY)
 	@$(BIN)/kmirror demo
 
-# Three at a time on two cores: tests wait for brokers half of their time.
+# Three at a time on two cores: tests wait for brokers half of their time. `tests/support/shifts.py` says in which order.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 tests/unit
-	$(BIN)/python -m pytest -n 3 tests/cluster
+	$(BIN)/python -m pytest -n 3 tests/cluster tests/unit
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit

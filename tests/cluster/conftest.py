@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from kmirror.sandbox import KafkaCluster, kafka_runtime
 from kmirror.sandbox.archive import make_archive
 from kmirror.sandbox.ports import HeldPorts
 from kmirror.sandbox.secured import LISTENERS, Listener, SecuredCluster
-from support import processes, shifts
+from support import processes
 from support.kmirror_cli import Kmirror
 from support.proxy import ProxiedCluster
 from support.short_lived import OwnCluster, short_lived
@@ -39,14 +38,6 @@ SPEEDY = {
 
 Limits such as message.max.bytes stay as Kafka ships them.
 """
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: shifts.place_of(item.nodeid))
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> shifts.Shifts:
-    return shifts.Shifts(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

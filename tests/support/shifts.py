@@ -2,16 +2,16 @@
 
 Those of a shift share clusters, which are so started once and not on each worker: a broker that nobody asks costs a
 hundredth of a core, and its start three seconds of one. What takes long comes first, so that no worker goes on alone in
-the end.
+the end; the unit tests, which need no cluster, fill up what is left then.
 """
 
 from collections.abc import Sequence
-from pathlib import PurePath
+from typing import Final
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-SHIFTS: Sequence[Sequence[str]] = (
+SHIFTS: Final[Sequence[Sequence[str]]] = (
     ("test_transactions", "test_markers", "test_acks"),
     ("test_brokers",),
     ("test_guard", "test_secured", "test_rights", "test_versions"),
@@ -38,17 +38,18 @@ SHIFTS: Sequence[Sequence[str]] = (
 )
 """The longest first. A module that is not here comes after them."""
 
-_PLACES = {module: place for place, shift in enumerate(SHIFTS) for module in shift}
-
-
-def module_of(test: str) -> str:
-    """`test` is what pytest calls a test."""
-    return PurePath(test.partition("::")[0]).stem
+_CLUSTER: Final = "tests/cluster"
+_PLACES: Final = {f"{_CLUSTER}/{module}.py": place for place, shift in enumerate(SHIFTS) for module in shift}
 
 
 def place_of(test: str) -> int:
-    """Tests are sorted by this."""
-    return _PLACES.get(module_of(test), len(SHIFTS))
+    """Tests are sorted by this; `test` is what pytest calls a test."""
+    module = _module_of(test)
+    return _PLACES.get(module, len(SHIFTS) if module.startswith(f"{_CLUSTER}/") else len(SHIFTS) + 1)
+
+
+def _module_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 class Shifts(LoadScopeScheduling):
@@ -59,5 +60,5 @@ class Shifts(LoadScopeScheduling):
         config.option.loadscopereorder = False  # not by the number of tests
 
     def _split_scope(self, nodeid: str) -> str:
-        module = module_of(nodeid)
+        module = _module_of(nodeid)
         return SHIFTS[_PLACES[module]][0] if module in _PLACES else module

@@ -1,4 +1,4 @@
-"""The order in which the cluster tests run names modules that are there."""
+"""The order in which tests run names modules that are there."""
 
 from collections import Counter
 from itertools import chain
@@ -15,6 +15,7 @@ def test_each_module_of_a_shift_is_there_and_in_no_other():
     assert set(named.values()) == {1}
 
 
-def test_the_longest_come_first_and_what_is_not_named_last():
-    tests = [f"tests/cluster/{module}.py::test_x[a::b]" for module in ("test_new", "test_docs", "test_acks")]
+def test_the_longest_come_first_then_what_is_not_named_and_unit_tests_last():
+    modules = ("unit/test_acks", "cluster/test_new", "cluster/test_docs", "cluster/test_acks")
+    tests = [f"tests/{module}.py::test_x[a::b]" for module in modules]
     assert sorted(tests, key=place_of) == tests[::-1]

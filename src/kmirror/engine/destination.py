@@ -234,9 +234,7 @@ class DestinationProducer:
     def _refused(self, copy: PartitionCopy, step: Append, code: int, error: ClusterError) -> None:
         copy.suspect = copy.suspect or code == CORRUPT_MESSAGE
         copy.counters.refusals[error_name(code) if code > 0 else type(error).__name__] += 1
-        log.warning(
-            "batch refused", topic=copy.topic, partition=copy.partition, offset=step.base, error=error.message
-        )
+        log.warning("batch refused", topic=copy.topic, partition=copy.partition, offset=step.base, error=error.message)
         passing = code == -1 or is_retriable(code) or is_authorization(code) or code in REOPEN_AFTER_PRODUCE
         if passing:
             self._on_broken(copy, error)
