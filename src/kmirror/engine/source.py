@@ -29,7 +29,7 @@ from kmirror.wire.pipes import PipePool
 log = events(__name__)
 
 _SHORT_WAIT_MS: Final = 10  # long polls are cut short while partitions wait for room
-_FULL_S: Final = 0.02  # acks make room within milliseconds
+_FULL_S: Final = (0.001, 0.02)  # acks make room within milliseconds, or the destination is slow and longer looks do
 _IDLE_S: Final = 0.5
 _HELD_PART: Final = 1.25  # of the link's memory; what is more are answers of which only a small part still waits
 _ANSWER_S: Final = 10.0  # a fetch is given up lightly, and a way that swallows all is to be left soon
@@ -106,6 +106,7 @@ class SourceFetcher:
 
     async def _run_lane(self, number: int) -> None:
         lane = self._lanes[number]
+        full_s, most_s = _FULL_S
         while True:
             await asyncio.sleep(0)  # what came is sent before more is asked for
             self._look_at_brokers(self._window().room_bytes)
@@ -115,8 +116,10 @@ class SourceFetcher:
                 await wait_for_event(lane.wake, _IDLE_S)
                 continue
             if self._waiting > window.room_bytes:  # more would only wait in memory
-                await asyncio.sleep(_FULL_S)
+                await asyncio.sleep(full_s)
+                full_s = min(2 * full_s, most_s)
                 continue
+            full_s = _FULL_S[0]
             try:
                 await self._fetch(number)
             except ClusterError as e:
