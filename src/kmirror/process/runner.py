@@ -26,6 +26,7 @@ from kmirror.model.status import LinkState, LinkStatus, Trouble
 from kmirror.process.control_server import ControlServer
 from kmirror.process.crew import WorkerLost
 from kmirror.process.logs import TEXT, Log, logging_to
+from kmirror.process.memory import share_one_arena
 from kmirror.process.recording import LinkRecorder
 from kmirror.process.sights import RunnerSights
 from kmirror.state.links import LinkStore
@@ -74,6 +75,7 @@ def run_link(home: Home, link: str, options: RunOptions) -> int:
     at the address that is wanted.
     """
     os.umask(0o077)
+    share_one_arena()
     store = LinkStore(home)
     store.get(link)
     files = RunFiles(home, link)

@@ -24,6 +24,7 @@ from kmirror.model.mirror import Mirror, MirrorError
 from kmirror.process.channel import Channel
 from kmirror.process.lent import Lead, LentIdentity, LentRecorder, LentTenure
 from kmirror.process.log_lines import facts_of
+from kmirror.process.memory import share_one_arena
 from kmirror.process.shares import owner_of
 from kmirror.process.worker_messages import (
     Answer,
@@ -194,6 +195,7 @@ def _end_with_the_lead() -> None:
 
 def main() -> int:
     _end_with_the_lead()
+    share_one_arena()
     for number in (signal.SIGINT, signal.SIGTERM):  # a service manager sends it to all, and the lead sees to the rest
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
