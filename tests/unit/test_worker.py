@@ -151,6 +151,30 @@ def test_the_end_of_its_part_is_told_with_what_it_knew_by_then() -> None:
     played(act)
 
 
+def test_a_topic_that_grows_while_its_mirror_ends() -> None:
+    """Nothing of ours was ever sent to what is added: it need not be settled, and the others are."""
+
+    async def act(engine: WorkerEngine, lead: Played) -> None:
+        settled: list[int] = []
+        stopping = replace(MIRROR, state=MirrorState.PENDING_STOPPED, stop=StopRequest(Event.FAILOVER))
+
+        async def settle(copy: Any) -> None:
+            settled.append(copy.partition)
+            engine._take(Wanted(6, {"t": replace(stopping, partitions=60)}, frozenset(), paused=False))
+
+        async def nothing(_: Any) -> None: ...
+
+        engine._transactions.settle, engine._fence.settle = settle, nothing  # type: ignore[method-assign]
+        own = list(engine.mirrors["t"].partitions)
+        engine._take(Wanted(5, {"t": stopping}, frozenset(), paused=False))
+        await asyncio.sleep(0.2)
+        assert settled == own
+        assert lead.last(Ended) == Ended(6, "t")
+        assert engine._fault is None
+
+    played(act)
+
+
 def test_what_is_asked_of_the_lead() -> None:
     async def act(engine: WorkerEngine, lead: Played) -> None:
         lead.answers = {

@@ -339,7 +339,7 @@ class LinkEngine:
 
     async def _settle(self, mirror: MirrorCopy) -> None:
         """Nothing of ours, nor of a run before, lands any more in a topic that becomes somebody else's."""
-        for copy in mirror.partitions.values():
+        for copy in list(mirror.partitions.values()):  # to those that are added meanwhile nothing was ever sent
             while True:
                 try:
                     await self._transactions.settle(copy)
