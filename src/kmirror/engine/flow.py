@@ -295,5 +295,5 @@ class Flow:
 
     async def end_sessions(self) -> None:
         """Leaves nothing behind at the source's brokers. Raises ClusterError."""
-        for fetcher in self._fetchers.values():
+        for fetcher in list(self._fetchers.values()):
             await fetcher.end_sessions()
