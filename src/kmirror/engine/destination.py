@@ -203,11 +203,11 @@ class DestinationProducer:
                 copy.in_doubt = True
                 self._settle_one(copy, -1, -1, answer, now_s)
             elif key in answer:
-                _, _, code, base_offset, message = answer[key]
-                error = BrokerError(code, f"Produce {copy.name}") if code else None
-                if error and message:
-                    error.message = f"{error.message}: {message}"
-                self._settle_one(copy, code, base_offset, error, now_s)
+                produced = answer[key]
+                error = BrokerError(produced.error, f"Produce {copy.name}") if produced.error else None
+                if error and produced.message:
+                    error.message = f"{error.message}: {produced.message}"
+                self._settle_one(copy, produced.error, produced.base_offset, error, now_s)
             else:
                 copy.in_doubt = True
                 self._settle_one(copy, -1, -1, ClusterError(f"the broker's answer leaves out {copy.name}"), now_s)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from kmirror.engine.backoff import wait_for_event
+from kmirror.engine.backoff import Backoff, wait_for_event
 from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, now_ms
@@ -106,7 +106,7 @@ class SourceFetcher:
 
     async def _run_lane(self, number: int) -> None:
         lane = self._lanes[number]
-        full_s, most_s = _FULL_S
+        full = Backoff(*_FULL_S)
         while True:
             await asyncio.sleep(0)  # what came is sent before more is asked for
             self._look_at_brokers(self._window().room_bytes)
@@ -116,10 +116,9 @@ class SourceFetcher:
                 await wait_for_event(lane.wake, _IDLE_S)
                 continue
             if self._waiting > window.room_bytes:  # more would only wait in memory
-                await asyncio.sleep(full_s)
-                full_s = min(2 * full_s, most_s)
+                await asyncio.sleep(full.next())
                 continue
-            full_s = _FULL_S[0]
+            full.reset()
             try:
                 await self._fetch(number)
             except ClusterError as e:
