@@ -35,6 +35,9 @@ log = events(__name__)
 DEPTH: Final = 5
 """Requests in flight: the broker remembers the last five batches of a producer (ProducerStateEntry)."""
 _ACK_TIMEOUT_MS: Final = 30_000
+_MOST_PAUSE_S: Final = 0.001
+_PAUSE_PART: Final = 0.4
+"""Of how long an answer takes with all requests in flight: meanwhile two of them are answered."""
 
 _Copies = dict[tuple[str | bytes, int], PartitionCopy]
 """The partitions of a request, as its answer names them: by topic name or topic id."""
@@ -73,6 +76,23 @@ class DestinationProducer:
         self._requests = 0
         self._answering = False
         self._most_bytes = REQUEST_BYTES
+        self._answered_in_s = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """It waits for no answer."""
+        return not self._requests
+
+    @property
+    def pause_s(self) -> float:
+        """For how long nothing that we do would have the broker do more: it has all requests that it may have, and more
+        wait. 0 where it has not.
+
+        It falls with the time that answers take, so the broker never waits for us for long.
+        """
+        if self._requests < DEPTH or not self._ready or self._cluster.round_trip_s >= _MOST_PAUSE_S:
+            return 0.0
+        return min(_MOST_PAUSE_S, _PAUSE_PART * self._answered_in_s)
 
     def ready(self, copy: PartitionCopy) -> None:
         """`copy` has something to send."""
@@ -169,7 +189,8 @@ class DestinationProducer:
 
     def answered(self, request: "_Request", frame: memoryview) -> None:
         """Settles a request, and sends what may be sent by that: at once, without a turn of the event loop."""
-        self._most_bytes = far_request_bytes(self._most_bytes, time.monotonic() - request.began_s)
+        self._answered_in_s = time.monotonic() - request.began_s
+        self._most_bytes = far_request_bytes(self._most_bytes, self._answered_in_s)
         self._answering = True
         try:
             self._settle(request.sent, self._read(request, frame))

@@ -293,6 +293,10 @@ class Flow:
         if mirror:
             self._engine.fail(mirror, MirrorError(error.code, error.message, copy.partition, error.offset))
 
+    def pause_s(self) -> float:
+        """For how long nothing hurries, in seconds: all that waits, waits for brokers of the destination."""
+        return min([producer.pause_s for producer in self._producers.values() if not producer.is_idle], default=0.0)
+
     async def end_sessions(self) -> None:
         """Leaves nothing behind at the source's brokers. Raises ClusterError."""
         for fetcher in list(self._fetchers.values()):

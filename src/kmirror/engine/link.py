@@ -171,6 +171,10 @@ class LinkEngine:
         """Lets `run` end: what is in flight is waited for, at most 8 s."""
         self._stopping.set()
 
+    def pause_s(self) -> float:
+        """As `Flow.pause_s`."""
+        return self._flow.pause_s()
+
     # --- running
 
     async def run(self) -> None:

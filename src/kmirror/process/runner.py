@@ -27,6 +27,7 @@ from kmirror.process.control_server import ControlServer
 from kmirror.process.crew import WorkerLost
 from kmirror.process.logs import TEXT, Log, logging_to
 from kmirror.process.memory import share_one_arena
+from kmirror.process.paced_loop import PacedSelector, run_paced
 from kmirror.process.recording import LinkRecorder
 from kmirror.process.sights import RunnerSights
 from kmirror.state.links import LinkStore
@@ -85,7 +86,7 @@ def run_link(home: Home, link: str, options: RunOptions) -> int:
         with logging_to(options.log_file, link) as log_lines:
             sys.setswitchinterval(_SWITCH_S)
             gc.freeze()  # what was imported stays: without this each full collection looks through all of it
-            return asyncio.run(_Runner(store, files, link, options, log_lines).run())
+            return run_paced(_Runner(store, files, link, options, log_lines).run)
 
 
 def _end_undisturbed(loop: asyncio.AbstractEventLoop) -> None:
@@ -129,8 +130,9 @@ class _Runner:
 
         return LeadEngine(*given, workers=self._options.workers)
 
-    async def run(self) -> int:
+    async def run(self, selector: PacedSelector) -> int:
         loop = asyncio.get_running_loop()
+        selector.pause_s = lambda: self._engine.pause_s()  # noqa: PLW0108  # of whichever engine there is then
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         log.info("runner begins", link=self._name, pid=os.getpid(), version=__version__)

@@ -25,6 +25,7 @@ from kmirror.process.channel import Channel
 from kmirror.process.lent import Lead, LentIdentity, LentRecorder, LentTenure
 from kmirror.process.log_lines import facts_of
 from kmirror.process.memory import share_one_arena
+from kmirror.process.paced_loop import PacedSelector, run_paced
 from kmirror.process.shares import owner_of
 from kmirror.process.worker_messages import (
     Answer,
@@ -165,7 +166,7 @@ class _ToTheLead(logging.Handler):
         self._send(Logged({**told, **words}))
 
 
-async def _work(end: socket.socket) -> int:
+async def _work(end: socket.socket, selector: PacedSelector) -> int:
     channel = await Channel.over(end)
     begin = await channel.receive()
     if begin is None:
@@ -176,6 +177,7 @@ async def _work(end: socket.socket) -> int:
     logger.propagate = False
     gc.freeze()  # as the runner
     engine = WorkerEngine(begin, Lead(channel))
+    selector.pause_s = engine.pause_s
     try:
         await engine.run()
     except Exception:
@@ -199,7 +201,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a service manager sends it to all, and the lead sees to the rest
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
-    return asyncio.run(_work(socket.socket(fileno=int(sys.argv[1]))))
+    end = socket.socket(fileno=int(sys.argv[1]))
+    return run_paced(lambda selector: _work(end, selector))
 
 
 if __name__ == "__main__":
