@@ -73,6 +73,7 @@ class DestinationProducer:
         self._ready: deque[PartitionCopy] = deque()
         self._is_ready: set[PartitionCopy] = set()
         self._work = asyncio.Event()
+        self._asleep = False
         self._requests = 0
         self._answering = False
         self._most_bytes = REQUEST_BYTES
@@ -99,14 +100,15 @@ class DestinationProducer:
         if copy not in self._is_ready:
             self._is_ready.add(copy)
             self._ready.append(copy)
-        self._wake()
+        if self._asleep:
+            self._wake()
 
     @property
     def _may_send(self) -> bool:
         return bool(self._ready) and self._requests < DEPTH
 
     def _wake(self) -> None:
-        if not self._answering:
+        if not self._answering:  # else it sends itself
             self._work.set()
 
     async def run(self) -> None:
@@ -114,7 +116,9 @@ class DestinationProducer:
         while True:
             if not self._may_send:
                 self._work.clear()
-                await self._work.wait()  # every change sets it, but for those by which `answered` sends itself
+                self._asleep = True
+                await self._work.wait()
+                self._asleep = False
                 continue
             try:
                 connection = await self._cluster.connection(self._node, "produce")
@@ -219,26 +223,29 @@ class DestinationProducer:
         self._requests -= 1
         self._wake()
         now_s = time.monotonic()
+        freed = 0
         for key, copy in sent.items():
             if isinstance(answer, ClusterError):
                 copy.in_doubt = True
-                self._settle_one(copy, -1, -1, answer, now_s)
+                freed += self._settle_one(copy, -1, -1, answer, now_s)
             elif key in answer:
                 produced = answer[key]
                 error = BrokerError(produced.error, f"Produce {copy.name}") if produced.error else None
                 if error and produced.message:
                     error.message = f"{error.message}: {produced.message}"
-                self._settle_one(copy, produced.error, produced.base_offset, error, now_s)
+                freed += self._settle_one(copy, produced.error, produced.base_offset, error, now_s)
             else:
                 copy.in_doubt = True
-                self._settle_one(copy, -1, -1, ClusterError(f"the broker's answer leaves out {copy.name}"), now_s)
+                left_out = ClusterError(f"the broker's answer leaves out {copy.name}")
+                freed += self._settle_one(copy, -1, -1, left_out, now_s)
+        self._budget.release(freed)
 
     def _settle_one(
         self, copy: PartitionCopy, code: int, base_offset: int, error: ClusterError | None, now_s: float
-    ) -> None:
+    ) -> int:
+        """Returns the bytes that are not held any more."""
         was_broken = copy.appender.broken
         step, verdict = copy.appender.settle(code, base_offset, now_s)
-        self._budget.release(step.size)
         if verdict is Verdict.COPIED:
             copy.copied(step)
             if copy.next_step():
@@ -251,6 +258,7 @@ class DestinationProducer:
             self._refused(copy, step, code, error)
         if not copy.appender.in_flight:
             self._on_drained(copy)
+        return step.size
 
     def _refused(self, copy: PartitionCopy, step: Append, code: int, error: ClusterError) -> None:
         copy.suspect = copy.suspect or code == CORRUPT_MESSAGE

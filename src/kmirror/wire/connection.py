@@ -18,7 +18,7 @@ from kmirror.wire.answers import reading
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, WrongProtocol
 from kmirror.wire.fetch_reader import FetchReader
-from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Part, Receiver, SocketTransport
+from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Part, Receiver, SocketTransport, size_of
 
 CLIENT_ID: Final = b"kmirror"
 MAX_FRAME_BYTES: Final = 256 << 20  # a fetch is bounded by its own limits plus one batch; this is a bound for nonsense
@@ -288,12 +288,15 @@ class Connection(Receiver):
         header = _HEADER.pack(*request.header, self._correlation, len(CLIENT_ID)) + CLIENT_ID
         if request.flexible:
             header += b"\0"  # no tagged fields
-        size = len(header) + sum(map(len, request.parts))
+        size = len(header) + size_of(request.parts)
         head = _LENGTH.pack(size) + header
-        first, rest = request.parts[0], request.parts[1:]
-        parts: tuple[Part, ...] = (head + first, *rest) if isinstance(first, bytes) else (head, first, *rest)
-        frame: Any = parts  # asyncio's transports know no pipes
-        self._transport.writelines(frame)
+        first, *rest = request.parts
+        parts: list[Part] = [head + first, *rest] if isinstance(first, bytes) else [head, first, *rest]
+        if isinstance(self._transport, SocketTransport):
+            self._transport.send(parts, _LENGTH.size + size)
+        else:
+            plain: Any = parts  # there are no pipes among them
+            self._transport.writelines(plain)
         if self._watch is None:
             self._watch = self._loop.call_later(_LOOK_S, self._check_deadlines)
 

@@ -25,6 +25,11 @@ MEMORY_AT_ONCE_BYTES: Final = 256 << 10
 Part = bytes | bytearray | memoryview | Pipe
 
 
+def size_of(parts: Iterable[Part]) -> int:
+    """In bytes, of all together."""
+    return sum([part.waiting if isinstance(part, Pipe) else len(part) for part in parts])
+
+
 class Receiver(asyncio.BufferedProtocol):
     """A protocol that may read the socket itself.
 
@@ -51,7 +56,7 @@ class Receiver(asyncio.BufferedProtocol):
 class SocketTransport(asyncio.Transport):
     """Owns a connected, non-blocking socket, and drives `protocol` as asyncio's transports do.
 
-    What is given to `write` and `writelines` must not change until it is sent; parts may be pipes.
+    What is given to it must not change until it is sent; parts may be pipes.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: Receiver) -> None:
@@ -77,17 +82,16 @@ class SocketTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self._waiting_bytes
 
-    def write(self, data: Part) -> None:
-        self.writelines([data])
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.send([data], len(data))
 
-    def writelines(self, list_of_data: Iterable[Part]) -> None:
+    def send(self, parts: Iterable[Part], size: int) -> None:
+        """Parts of `size` bytes together."""
         if self._closing:
             return
         idle = not self._parts
-        for data in list_of_data:
-            if size := len(data):
-                self._parts.append(data)
-                self._waiting_bytes += size
+        self._parts.extend(parts)
+        self._waiting_bytes += size
         if idle:
             self._send()
             if self._parts:
@@ -111,7 +115,7 @@ class SocketTransport(asyncio.Transport):
 
     def _send_pipe(self, pipe: Pipe) -> int:
         sent = pipe.empty(self._sock.fileno())
-        if not len(pipe):
+        if not pipe.waiting:
             self._parts.popleft()
         return sent
 
