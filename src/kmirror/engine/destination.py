@@ -163,7 +163,7 @@ class DestinationProducer:
         try:
             connection.send_for(asker, wire_produce.API_KEY, version, body, flexible=True, timeout=self._timeout_s)
         except ConnectionLost as e:
-            self._settle(sent, e)
+            self._settle(sent, e, time.monotonic())
         return True
 
     def _pick(self) -> list[PartitionCopy]:
@@ -193,11 +193,12 @@ class DestinationProducer:
 
     def answered(self, request: "_Request", frame: memoryview) -> None:
         """Settles a request, and sends what may be sent by that: at once, without a turn of the event loop."""
-        self._answered_in_s = time.monotonic() - request.began_s
+        now_s = time.monotonic()
+        self._answered_in_s = now_s - request.began_s
         self._most_bytes = far_request_bytes(self._most_bytes, self._answered_in_s)
         self._answering = True
         try:
-            self._settle(request.sent, self._read(request, frame))
+            self._settle(request.sent, self._read(request, frame), now_s)
             while self._may_send and request.connection.takes_more:
                 self._send(request.connection, request.version)
         finally:
@@ -210,19 +211,19 @@ class DestinationProducer:
             throttle_ms, partitions = wire_produce.decode_produce(frame, request.version)
         except ClusterError as e:
             return e
-        request.connection.throttled(throttle_ms)
-        self._cluster.counters.throttled_s += throttle_ms / 1000
+        if throttle_ms:
+            request.connection.throttled(throttle_ms)
+            self._cluster.counters.throttled_s += throttle_ms / 1000
         return {(p.topic, p.partition): p for p in partitions}
 
     def failed(self, request: "_Request", error: Exception) -> None:
         if not isinstance(error, ClusterError):
             raise error
-        self._settle(request.sent, error)
+        self._settle(request.sent, error, time.monotonic())
 
-    def _settle(self, sent: _Copies, answer: _Answer | ClusterError) -> None:
+    def _settle(self, sent: _Copies, answer: _Answer | ClusterError, now_s: float) -> None:
         self._requests -= 1
         self._wake()
-        now_s = time.monotonic()
         freed = 0
         for key, copy in sent.items():
             if isinstance(answer, ClusterError):

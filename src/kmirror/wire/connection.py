@@ -118,9 +118,10 @@ class Connection(Receiver):
         return self._reader.at_once_bytes if self._reader else MEMORY_AT_ONCE_BYTES
 
     def receive(self, sock: socket.socket) -> int:
-        if self._reader is None:
-            return super().receive(sock)
-        count = self._reader.receive(sock)
+        if self._reader is not None:
+            count = self._reader.receive(sock)
+        else:
+            count = sock.recv_into((self._inbox if self._body is None else self._body)[self._received :])
         if count:
             self.buffer_updated(count)
         return count
@@ -136,27 +137,29 @@ class Connection(Receiver):
 
     def _read_inbox(self) -> None:
         """Takes the whole frames out of the inbox, and begins a body with one that is not."""
-        have = self._inbox[: self._received]
-        while len(have) >= _LENGTH.size and self.alive:
-            size = _LENGTH.unpack_from(have)[0]
+        at, end = 0, self._received
+        while at + _LENGTH.size <= end and self._transport is not None:
+            size = _LENGTH.unpack_from(self._inbox, at)[0]
             if not 4 <= size <= MAX_FRAME_BYTES:
-                if bytes(have[:2]) == _TLS_ALERT:
+                if bytes(self._inbox[at : at + 2]) == _TLS_ALERT:
                     self._fail(WrongProtocol(f"{self.name} speaks TLS", 'Set "security.protocol" to SSL or SASL_SSL.'))
                     return
                 self._fail(ProtocolError(f"{self.name} sent a frame of {size} bytes"))
                 return
-            have = have[_LENGTH.size :]
-            if size > len(have):
-                self._body, self._received = self._buffers.take(size), len(have)
-                self._body[: len(have)] = have
+            at += _LENGTH.size
+            if at + size > end:
+                self._body, self._received = self._buffers.take(size), end - at
+                self._body[: end - at] = self._inbox[at:end]
                 self._reader = self._waiting[0].reader if self._waiting and self.takes_pipes else None
                 if self._reader:
                     self._reader.begin(self._body, self._received)
                 return
-            self._answered(memoryview(bytearray(have[:size])))
-            have = have[size:]
-        self._inbox[: len(have)] = bytes(have)
-        self._received = len(have)
+            frame = memoryview(bytearray(self._inbox[at : at + size]))
+            at += size
+            self._answered(frame)
+        self._received = end - at
+        if self._received:
+            self._inbox[: self._received] = bytes(self._inbox[at:end])
 
     def _answered(self, frame: memoryview) -> None:
         if not self._waiting:
@@ -329,7 +332,8 @@ class Connection(Receiver):
     @property
     def takes_more(self) -> bool:
         """Neither `unthrottled` nor `drain` would wait."""
-        return self.alive and self._writable.is_set() and self._loop.time() >= self._quiet_until
+        writes_now = self._transport is not None and self._held is None and not self._paused
+        return writes_now and self._loop.time() >= self._quiet_until
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

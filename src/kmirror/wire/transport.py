@@ -162,13 +162,14 @@ class SocketTransport(asyncio.Transport):
             return
         if not self._closing:
             awaited = self._protocol.awaited_bytes
-            self._wake_at(min(awaited, self._protocol.at_once_bytes) if awaited >= _LARGE_BYTES else 1)
+            size = min(awaited, self._protocol.at_once_bytes) if awaited >= _LARGE_BYTES else 1
+            if size != self._wakes_at:
+                self._wake_at(size)
 
     def _wake_at(self, size: int) -> None:
         """A large frame comes in few large parts: each wakes the process, and costs a turn of the event loop."""
-        if size != self._wakes_at:
-            self._wakes_at = size
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        self._wakes_at = size
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     @property
     def unread_bytes(self) -> int:
