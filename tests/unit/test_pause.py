@@ -1,0 +1,109 @@
+"""There is time where the destination has all requests that it may have, and more wait; else there is none."""
+
+import asyncio
+import struct
+from types import SimpleNamespace
+from typing import Any
+
+from kmirror.engine.budget import Budget
+from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.destination import DEPTH, DestinationProducer
+from kmirror.engine.steps import Append
+from kmirror.model.mirror import Mirror
+from kmirror.model.states import MirrorState
+from kmirror.wire.produce import BY_NAME
+from kmirror.wire.producer_state import ProducerState
+from kmirror.wire.topic_id import topic_id_text
+from support.batches import dense
+
+NODE, BATCHES = 4, DEPTH + 2
+ID = topic_id_text(bytes(range(16)))
+
+
+class Far:
+    """A connection of which every request waits until it is answered here."""
+
+    takes_pipes = False
+    takes_more = True
+
+    def __init__(self) -> None:
+        self.askers: list[Any] = []
+
+    def version_of(self, *_: int) -> int:
+        return BY_NAME
+
+    def send_for(self, asker: object, *_: object, **__: object) -> None:
+        self.askers.append(asker)
+
+    async def unthrottled(self) -> None:
+        pass
+
+    async def drain(self) -> None:
+        pass
+
+    def answer(self, base: int) -> None:
+        one = struct.pack(">ihqqq", 1, 0, base, -1, 0) + b"\1\0\0"
+        frame = b"\0\0\0\1\0" + b"\2\2t\2" + one + b"\0" + bytes(4) + b"\0"
+        self.askers.pop(0).set_result(memoryview(frame))
+
+
+def a_copy(budget: Budget) -> PartitionCopy:
+    copy = PartitionCopy(Mirror("t", "s", ID, ID, 3, MirrorState.ACTIVE, 1), 1, budget)
+    copy.opened(NODE, 0, ProducerState(0, -1), -1)
+    for base in range(0, 2 * BATCHES, 2):
+        step = Append(base, 2, memoryview(bytearray(dense(base, 2))), 1000, 1000)
+        budget.adjust(0, step.size)
+        copy.enqueue(step)
+    return copy
+
+
+def pauses(round_trip_s: float) -> list[bool]:
+    """Whether there is time: before anything is sent, then with all that may be under way, and after each answer."""
+    connection = Far()
+
+    async def get(*_: object) -> Far:
+        return connection
+
+    async def run() -> list[bool]:
+        cluster: Any = SimpleNamespace(round_trip_s=round_trip_s, connection=get)
+        budget = Budget(1 << 20)
+        producer = DestinationProducer(
+            NODE,
+            cluster,
+            budget,
+            producer_id=lambda: 7,
+            request_timeout_s=1.0,
+            on_drained=lambda _: None,
+            on_broken=lambda *_: None,
+            on_end=lambda *_: None,
+        )
+        found = [producer.pause_s > 0]
+        assert producer.is_idle
+        producer.ready(a_copy(budget))
+        running = asyncio.create_task(producer.run())
+        for _ in range(2 * DEPTH):
+            await asyncio.sleep(0)
+        assert len(connection.askers) == DEPTH
+        found.append(producer.pause_s > 0)
+        for number in range(BATCHES):
+            assert not producer.is_idle
+            connection.answer(2 * number)
+            assert producer.pause_s <= 0.001
+            found.append(producer.pause_s > 0)
+        assert producer.is_idle
+        assert budget.held == 0
+        running.cancel()
+        return found
+
+    return asyncio.run(run())
+
+
+def test_there_is_time_while_the_broker_has_all_it_may_have() -> None:
+    first, sent, *answered = pauses(0.0002)
+    assert not first
+    assert not sent, "how long an answer takes is not known yet"
+    assert answered == [True] + [False] * (BATCHES - 1), "then nothing waits behind what is under way"
+
+
+def test_a_broker_that_is_far_waits_for_us() -> None:
+    assert not any(pauses(0.002))
