@@ -96,7 +96,7 @@ def frame_of(logs: Sequence[tuple[bytes, Sequence[tuple[int, int]]]], version: i
 
 
 def piped_bytes(reader: FetchReader) -> int:
-    return sum(pipe.waiting for pipes in reader.piped.values() for pipe in pipes.values())
+    return sum(len(pipe) for pipes in reader.piped.values() for pipe in pipes.values())
 
 
 def receive(reader: FetchReader, frame: bytes, pieces: Sequence[int], *, there: int = 10) -> memoryview:
@@ -122,8 +122,8 @@ def whole(fetched: Fetched) -> bytes:
     """Its records, as they would be in memory."""
     out, at = b"", 0
     for place, pipe in fetched.piped.items():
-        held = 12 + int.from_bytes(fetched.records[place + 8 : place + 12]) - pipe.waiting
-        rest = bytearray(pipe.waiting)
+        held = 12 + int.from_bytes(fetched.records[place + 8 : place + 12]) - len(pipe)
+        rest = bytearray(len(pipe))
         pipe.read_into(memoryview(rest))
         out += bytes(fetched.records[at : place + held]) + rest
         at = place + held
@@ -218,7 +218,7 @@ def test_what_can_go_as_it_is_stays_in_pipes(log: SourceLog, pieces: list[int]) 
     assert len(piped) >= len(large)
     for step in piped:
         assert step.pipe is not None
-        assert 0 < step.pipe.waiting <= step.size - 61
+        assert 0 < len(step.pipe) <= step.size - 61
 
 
 @given(source_logs(), VERSIONS, st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=4), PIECES)

@@ -11,6 +11,7 @@ from kmirror.engine.destination import DEPTH, DestinationProducer
 from kmirror.engine.steps import Append
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
+from kmirror.wire.cluster import ConnectionCounters
 from kmirror.wire.produce import BY_NAME
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
@@ -34,6 +35,9 @@ class Far:
 
     def send_for(self, asker: object, *_: object, **__: object) -> None:
         self.askers.append(asker)
+
+    def throttled(self, ms: int) -> None:
+        assert ms == 0
 
     async def unthrottled(self) -> None:
         pass
@@ -65,7 +69,7 @@ def pauses(round_trip_s: float) -> list[bool]:
         return connection
 
     async def run() -> list[bool]:
-        cluster: Any = SimpleNamespace(round_trip_s=round_trip_s, connection=get)
+        cluster: Any = SimpleNamespace(round_trip_s=round_trip_s, connection=get, counters=ConnectionCounters())
         budget = Budget(1 << 20)
         producer = DestinationProducer(
             NODE,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmirror.wire.pipes import Pipe, PipePool
-from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Part, Receiver, SocketTransport, open_socket, size_of
+from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Receiver, SocketTransport, open_socket
 
 
 class Peer(Receiver):
@@ -90,10 +90,6 @@ async def read(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def give(transport: SocketTransport, parts: list[Part]) -> None:
-    transport.send(parts, size_of(parts))
-
-
 def piped(pool: PipePool, data: bytes) -> Pipe | bytes:
     """Itself, where there are no more pipes."""
     pipe = pool.take()
@@ -118,7 +114,7 @@ def test_every_part_arrives_in_order_whatever_the_kernel_takes(
     async def act(transport: SocketTransport, _: Peer, theirs: socket.socket) -> None:
         expected = b"".join(b"".join(data for data, _ in parts) for parts in requests)
         for parts in requests:
-            give(transport, [piped(pool, data) if in_pipe else data for data, in_pipe in parts])
+            transport.writelines([piped(pool, data) if in_pipe else data for data, in_pipe in parts])
         assert await read(theirs, len(expected)) == expected
         assert transport.get_write_buffer_size() == 0
 
@@ -127,7 +123,7 @@ def test_every_part_arrives_in_order_whatever_the_kernel_takes(
 
 def test_the_parts_of_a_request_are_one_system_call() -> None:
     async def act(transport: SocketTransport, _: Peer, theirs: socket.socket) -> None:
-        give(transport, [b"head", memoryview(b"x" * 1000), b"", b"tail"])
+        transport.writelines([b"head", memoryview(b"x" * 1000), b"", b"tail"])
         assert await read(theirs, 1008) == b"head" + b"x" * 1000 + b"tail"
         assert transport.get_extra_info("socket").calls == 1
 
@@ -197,7 +193,7 @@ async def with_tcp(peer: Peer, act: Callable[[SocketTransport, socket.socket], A
 def test_a_pipe_is_emptied_as_the_other_side_reads() -> None:
     async def act(transport: SocketTransport, theirs: socket.socket) -> None:
         parts = [bytes([n]) * 100_000 for n in range(200)]
-        give(transport, [piped(pool, part) for part in parts])
+        transport.writelines([piped(pool, part) for part in parts])
         assert transport.get_write_buffer_size() > 0
         assert await read(theirs, 200 * 100_000) == b"".join(parts)
         assert transport.get_write_buffer_size() == 0

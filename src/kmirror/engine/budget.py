@@ -10,7 +10,6 @@ class Budget:
         self._limit = limit
         self._held = 0
         self._freed = asyncio.Event()
-        self._waiting = 0  # hardly ever anybody does: an event is not set for nobody with each batch
 
     @property
     def limit(self) -> int:
@@ -23,20 +22,14 @@ class Budget:
     async def acquire(self, size: int) -> None:
         while self._held and self._held + size > self._limit:
             self._freed.clear()
-            self._waiting += 1
-            try:
-                await self._freed.wait()
-            finally:
-                self._waiting -= 1
+            await self._freed.wait()
         self._held += size
 
     def adjust(self, reserved: int, actual: int) -> None:
         """Replaces a reservation by what really came."""
         self._held += actual - reserved
-        if self._waiting:
-            self._freed.set()
+        self._freed.set()
 
     def release(self, size: int) -> None:
         self._held -= size
-        if self._waiting:
-            self._freed.set()
+        self._freed.set()

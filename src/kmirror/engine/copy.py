@@ -208,13 +208,9 @@ class PartitionCopy:
         """The next step, which is an Append, with the small ones behind it; it is on its way from now on."""
         first = self._queue[0]
         assert isinstance(first, Append)
-        if self._goes_alone(first):
-            step, size = first, first.size
-            self._queue.popleft()
-        else:
-            step, size = take(self._queue, *self._merging(first))
-            self._budget.adjust(size, step.size)
+        step, size = take(self._queue, *self._merging(first))
         self._queue_bytes -= size
+        self._budget.adjust(size, step.size)
         self.touch()
         return step
 
@@ -224,17 +220,13 @@ class PartitionCopy:
         first = self._queue[0] if self._queue else None
         if not isinstance(first, Append):
             return 0
-        if self._goes_alone(first):
-            return first.size
         most, small = self._merging(first)
         return max(first.size, min(self._queue_bytes, most) if first.is_small(small) else 0)
 
-    def _goes_alone(self, first: Append) -> bool:
-        """Nothing is ever merged with it, as with most: no more has to be looked at."""
-        return not self.far and first.size > SMALL_BYTES and first.source_batches == 1
-
     def _merging(self, first: Append) -> tuple[int, int]:
         """To how many bytes batches are merged with `first`, and which are small enough for it."""
+        if not self.far and not first.is_small(SMALL_BYTES):
+            return 0, SMALL_BYTES  # nothing is merged with it, as with most: no more has to be looked at
         most = min(self.merged_bytes, self._merged_most)
         if not most:
             return 0, SMALL_BYTES

@@ -73,7 +73,6 @@ class DestinationProducer:
         self._ready: deque[PartitionCopy] = deque()
         self._is_ready: set[PartitionCopy] = set()
         self._work = asyncio.Event()
-        self._asleep = False
         self._requests = 0
         self._answering = False
         self._most_bytes = REQUEST_BYTES
@@ -100,15 +99,14 @@ class DestinationProducer:
         if copy not in self._is_ready:
             self._is_ready.add(copy)
             self._ready.append(copy)
-        if self._asleep:
-            self._wake()
+        self._wake()
 
     @property
     def _may_send(self) -> bool:
         return bool(self._ready) and self._requests < DEPTH
 
     def _wake(self) -> None:
-        if not self._answering:  # else it sends itself
+        if not self._answering:
             self._work.set()
 
     async def run(self) -> None:
@@ -116,9 +114,7 @@ class DestinationProducer:
         while True:
             if not self._may_send:
                 self._work.clear()
-                self._asleep = True
-                await self._work.wait()
-                self._asleep = False
+                await self._work.wait()  # every change sets it, but for those by which `answered` sends itself
                 continue
             try:
                 connection = await self._cluster.connection(self._node, "produce")
@@ -163,7 +159,7 @@ class DestinationProducer:
         try:
             connection.send_for(asker, wire_produce.API_KEY, version, body, flexible=True, timeout=self._timeout_s)
         except ConnectionLost as e:
-            self._settle(sent, e, time.monotonic())
+            self._settle(sent, e)
         return True
 
     def _pick(self) -> list[PartitionCopy]:
@@ -193,12 +189,11 @@ class DestinationProducer:
 
     def answered(self, request: "_Request", frame: memoryview) -> None:
         """Settles a request, and sends what may be sent by that: at once, without a turn of the event loop."""
-        now_s = time.monotonic()
-        self._answered_in_s = now_s - request.began_s
+        self._answered_in_s = time.monotonic() - request.began_s
         self._most_bytes = far_request_bytes(self._most_bytes, self._answered_in_s)
         self._answering = True
         try:
-            self._settle(request.sent, self._read(request, frame), now_s)
+            self._settle(request.sent, self._read(request, frame))
             while self._may_send and request.connection.takes_more:
                 self._send(request.connection, request.version)
         finally:
@@ -211,42 +206,39 @@ class DestinationProducer:
             throttle_ms, partitions = wire_produce.decode_produce(frame, request.version)
         except ClusterError as e:
             return e
-        if throttle_ms:
-            request.connection.throttled(throttle_ms)
-            self._cluster.counters.throttled_s += throttle_ms / 1000
+        request.connection.throttled(throttle_ms)
+        self._cluster.counters.throttled_s += throttle_ms / 1000
         return {(p.topic, p.partition): p for p in partitions}
 
     def failed(self, request: "_Request", error: Exception) -> None:
         if not isinstance(error, ClusterError):
             raise error
-        self._settle(request.sent, error, time.monotonic())
+        self._settle(request.sent, error)
 
-    def _settle(self, sent: _Copies, answer: _Answer | ClusterError, now_s: float) -> None:
+    def _settle(self, sent: _Copies, answer: _Answer | ClusterError) -> None:
         self._requests -= 1
         self._wake()
-        freed = 0
+        now_s = time.monotonic()
         for key, copy in sent.items():
             if isinstance(answer, ClusterError):
                 copy.in_doubt = True
-                freed += self._settle_one(copy, -1, -1, answer, now_s)
+                self._settle_one(copy, -1, -1, answer, now_s)
             elif key in answer:
                 produced = answer[key]
                 error = BrokerError(produced.error, f"Produce {copy.name}") if produced.error else None
                 if error and produced.message:
                     error.message = f"{error.message}: {produced.message}"
-                freed += self._settle_one(copy, produced.error, produced.base_offset, error, now_s)
+                self._settle_one(copy, produced.error, produced.base_offset, error, now_s)
             else:
                 copy.in_doubt = True
-                left_out = ClusterError(f"the broker's answer leaves out {copy.name}")
-                freed += self._settle_one(copy, -1, -1, left_out, now_s)
-        self._budget.release(freed)
+                self._settle_one(copy, -1, -1, ClusterError(f"the broker's answer leaves out {copy.name}"), now_s)
 
     def _settle_one(
         self, copy: PartitionCopy, code: int, base_offset: int, error: ClusterError | None, now_s: float
-    ) -> int:
-        """Returns the bytes that are not held any more."""
+    ) -> None:
         was_broken = copy.appender.broken
         step, verdict = copy.appender.settle(code, base_offset, now_s)
+        self._budget.release(step.size)
         if verdict is Verdict.COPIED:
             copy.copied(step)
             if copy.next_step():
@@ -259,7 +251,6 @@ class DestinationProducer:
             self._refused(copy, step, code, error)
         if not copy.appender.in_flight:
             self._on_drained(copy)
-        return step.size
 
     def _refused(self, copy: PartitionCopy, step: Append, code: int, error: ClusterError) -> None:
         copy.suspect = copy.suspect or code == CORRUPT_MESSAGE

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from kmirror.engine.backoff import wait_for_event
 from kmirror.engine.copy import PartitionCopy, now_ms
 from kmirror.engine.lag import Sight
 from kmirror.wire import fetch as wire_fetch
@@ -33,6 +32,7 @@ class Lane:
     """
 
     def __init__(self, is_ours: Callable[[PartitionCopy], bool], on_moved: Callable[[PartitionCopy], None]) -> None:
+        self.wake = asyncio.Event()
         self.session = FetchSession()
         self.members: dict[PartitionCopy, None] = {}
         self.asked: dict[PartitionCopy, tuple[int, int, int, int]] = {}
@@ -40,8 +40,6 @@ class Lane:
         self.avoiding: set[PartitionCopy] = set()
         self.suspect: set[PartitionCopy] = set()
         self.busy = False
-        self._wake = asyncio.Event()
-        self._resting = False
         self._is_ours = is_ours
         self._on_moved = on_moved
         self._changed: dict[PartitionCopy, None] = {}
@@ -66,17 +64,7 @@ class Lane:
     def touch(self, copy: PartitionCopy) -> None:
         """Something of `copy` has changed, by which more or less or something else may have to be fetched."""
         self._changed[copy] = None
-        if self._resting:
-            self._wake.set()
-
-    async def rest(self, most_s: float) -> None:
-        """Until something has changed, at most so long."""
-        self._wake.clear()
-        self._resting = True
-        try:
-            await wait_for_event(self._wake, most_s)
-        finally:
-            self._resting = False
+        self.wake.set()
 
     def awaits(self, copy: PartitionCopy) -> bool:
         """A request that asks for `copy` waits for its answer."""

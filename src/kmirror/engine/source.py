@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from kmirror.engine.backoff import Backoff
+from kmirror.engine.backoff import Backoff, wait_for_event
 from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, now_ms
@@ -112,7 +112,8 @@ class SourceFetcher:
             self._look_at_brokers(self._window().room_bytes)
             window = self._look(number)
             if not lane.asked:
-                await lane.rest(_IDLE_S)
+                lane.wake.clear()
+                await wait_for_event(lane.wake, _IDLE_S)
                 continue
             if self._waiting > window.room_bytes:  # more would only wait in memory
                 await asyncio.sleep(full.next())

@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
 
 from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
 from kmirror.model.failures import Failure
@@ -11,8 +10,6 @@ from kmirror.wire import batch as wire
 from kmirror.wire.batch import BatchHeader, RawBatch
 from kmirror.wire.pipes import Pipe
 from kmirror.wire.scan import scan
-
-_HEADER: Final = struct.Struct(">qi9xh4xqq14xi")  # base offset, length, flags, first and latest timestamp, records
 
 
 def translate(
@@ -50,8 +47,8 @@ def translate(
                 if raw is None:
                     return
             else:
-                piped_bytes = pipe.waiting
-                ready = _piped_step(records, at, pipe, position, committed)
+                piped_bytes = len(pipe)
+                ready = _piped_step(records[at:], pipe, position, committed)
                 if ready.pipe is not None:
                     yield ready
                     position = ready.end
@@ -71,13 +68,14 @@ def translate(
         yield Stop(position, Failure.CORRUPT_BATCH, f"the source's log can't be read at offset {position}: {e}")
 
 
-def _piped_step(records: memoryview, at: int, pipe: Pipe, position: int, committed: int) -> Append:
-    """For the batch there in `records`, which is in a pipe, dense, and has no flag but that of a transaction. If it
+def _piped_step(records: memoryview, pipe: Pipe, position: int, committed: int) -> Append:
+    """For the first batch in `records`, which is in a pipe, dense, and has no flag but that of a transaction. If it
     can't go on as it is, all of it is in memory now.
     """
-    base, length, flags, first, latest, count = _HEADER.unpack_from(records, at)
-    held = records[at : at + wire.LOG_OVERHEAD + length - pipe.waiting]
-    step = Append(position, count, held, first, latest, 1, pipe, pipe.waiting)
+    base, length, _, _, _, flags, _, first, latest, _, _, _, count = wire.HEADER.unpack_from(records)
+    piped_bytes = len(pipe)
+    held = records[: wire.LOG_OVERHEAD + length - piped_bytes]
+    step = Append(position, count, held, first, latest, 1, pipe, piped_bytes)
     if base != position or (flags & wire.TRANSACTIONAL and step.end > committed):
         step.whole()
     return step

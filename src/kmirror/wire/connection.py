@@ -18,7 +18,7 @@ from kmirror.wire.answers import reading
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, WrongProtocol
 from kmirror.wire.fetch_reader import FetchReader
-from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Part, Receiver, SocketTransport, size_of
+from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Part, Receiver, SocketTransport
 
 CLIENT_ID: Final = b"kmirror"
 MAX_FRAME_BYTES: Final = 256 << 20  # a fetch is bounded by its own limits plus one batch; this is a bound for nonsense
@@ -118,10 +118,9 @@ class Connection(Receiver):
         return self._reader.at_once_bytes if self._reader else MEMORY_AT_ONCE_BYTES
 
     def receive(self, sock: socket.socket) -> int:
-        if self._reader is not None:
-            count = self._reader.receive(sock)
-        else:
-            count = sock.recv_into((self._inbox if self._body is None else self._body)[self._received :])
+        if self._reader is None:
+            return super().receive(sock)
+        count = self._reader.receive(sock)
         if count:
             self.buffer_updated(count)
         return count
@@ -137,29 +136,27 @@ class Connection(Receiver):
 
     def _read_inbox(self) -> None:
         """Takes the whole frames out of the inbox, and begins a body with one that is not."""
-        at, end = 0, self._received
-        while at + _LENGTH.size <= end and self._transport is not None:
-            size = _LENGTH.unpack_from(self._inbox, at)[0]
+        have = self._inbox[: self._received]
+        while len(have) >= _LENGTH.size and self.alive:
+            size = _LENGTH.unpack_from(have)[0]
             if not 4 <= size <= MAX_FRAME_BYTES:
-                if bytes(self._inbox[at : at + 2]) == _TLS_ALERT:
+                if bytes(have[:2]) == _TLS_ALERT:
                     self._fail(WrongProtocol(f"{self.name} speaks TLS", 'Set "security.protocol" to SSL or SASL_SSL.'))
                     return
                 self._fail(ProtocolError(f"{self.name} sent a frame of {size} bytes"))
                 return
-            at += _LENGTH.size
-            if at + size > end:
-                self._body, self._received = self._buffers.take(size), end - at
-                self._body[: end - at] = self._inbox[at:end]
+            have = have[_LENGTH.size :]
+            if size > len(have):
+                self._body, self._received = self._buffers.take(size), len(have)
+                self._body[: len(have)] = have
                 self._reader = self._waiting[0].reader if self._waiting and self.takes_pipes else None
                 if self._reader:
                     self._reader.begin(self._body, self._received)
                 return
-            frame = memoryview(bytearray(self._inbox[at : at + size]))
-            at += size
-            self._answered(frame)
-        self._received = end - at
-        if self._received:
-            self._inbox[: self._received] = bytes(self._inbox[at:end])
+            self._answered(memoryview(bytearray(have[:size])))
+            have = have[size:]
+        self._inbox[: len(have)] = bytes(have)
+        self._received = len(have)
 
     def _answered(self, frame: memoryview) -> None:
         if not self._waiting:
@@ -291,15 +288,12 @@ class Connection(Receiver):
         header = _HEADER.pack(*request.header, self._correlation, len(CLIENT_ID)) + CLIENT_ID
         if request.flexible:
             header += b"\0"  # no tagged fields
-        size = len(header) + size_of(request.parts)
+        size = len(header) + sum(map(len, request.parts))
         head = _LENGTH.pack(size) + header
-        first, *rest = request.parts
-        parts: list[Part] = [head + first, *rest] if isinstance(first, bytes) else [head, first, *rest]
-        if isinstance(self._transport, SocketTransport):
-            self._transport.send(parts, _LENGTH.size + size)
-        else:
-            plain: Any = parts  # there are no pipes among them
-            self._transport.writelines(plain)
+        first, rest = request.parts[0], request.parts[1:]
+        parts: tuple[Part, ...] = (head + first, *rest) if isinstance(first, bytes) else (head, first, *rest)
+        frame: Any = parts  # asyncio's transports know no pipes
+        self._transport.writelines(frame)
         if self._watch is None:
             self._watch = self._loop.call_later(_LOOK_S, self._check_deadlines)
 
@@ -332,8 +326,7 @@ class Connection(Receiver):
     @property
     def takes_more(self) -> bool:
         """Neither `unthrottled` nor `drain` would wait."""
-        writes_now = self._transport is not None and self._held is None and not self._paused
-        return writes_now and self._loop.time() >= self._quiet_until
+        return self.alive and self._writable.is_set() and self._loop.time() >= self._quiet_until
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

@@ -142,7 +142,7 @@ def _partitions(
                 frame, position
             )
             pipes = piped.get(start, _NOTHING_PIPED)
-            missing = {place: pipe.waiting for place, pipe in pipes.items()} if pipes else _NOTHING_PIPED
+            missing = {place: len(pipe) for place, pipe in pipes.items()} if pipes else _NOTHING_PIPED
             end -= sum(missing.values())
             if end > len(frame):
                 raise ValueError("the records are longer than the frame")

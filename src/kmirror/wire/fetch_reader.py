@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
 from kmirror.wire import fetch
-from kmirror.wire.batch import COMPRESSION, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
+from kmirror.wire.batch import COMPRESSION, HEADER, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
 from kmirror.wire.pipes import LEAST_BYTES, MOST_BYTES, Pipe, PipePool
 from kmirror.wire.topics import read_topic
 from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES
@@ -23,7 +23,6 @@ _AT_ONCE_BYTES: Final = 1 << 20  # then others have their turn
 _MOST_PASSED: Final = 8  # batches that come to memory, one behind the other: then all others do as well
 _BETWEEN_BYTES: Final = 16 << 10  # that come with each of these, so that small ones don't cost a system call each
 _COPIED_PART: Final = 8  # to copy an eighth costs little
-_SHAPE: Final = struct.Struct(">8xi4xb4xhi30xi")  # of a batch: length, magic, flags, last offset delta, record count
 
 _T = TypeVar("_T")
 _Steps = Generator[None, None, None]
@@ -132,7 +131,7 @@ class FetchReader:
             pipes = self.piped.setdefault(start, {})
             pipes[at - start] = pipe
             yield from self._to_pipe(pipe, behind - self._held)
-            piped = pipe.waiting
+            piped = len(pipe)
             if not piped:
                 del pipes[at - start]
             at = behind - piped
@@ -162,8 +161,8 @@ class FetchReader:
             except (BlockingIOError, InterruptedError):
                 if self._has_more():
                     until = self._held + size
-                    self._held += pipe.waiting
-                    pipe.read_into(self._memory[self._held - pipe.waiting : self._held])
+                    self._held += len(pipe)
+                    pipe.read_into(self._memory[self._held - len(pipe) : self._held])
                     yield from self._to_memory(until)
                     return
                 yield
@@ -209,7 +208,7 @@ def _records(view: memoryview, position: int) -> tuple[int, int]:
 
 def _size(memory: memoryview, at: int) -> tuple[int, bool]:
     """Of the batch there, and whether it is a large one that can go on as it is."""
-    length, magic, flags, last, count = _SHAPE.unpack_from(memory, at)
-    size = length + LOG_OVERHEAD
+    _, length, _, magic, _, flags, last, _, _, _, _, _, count = HEADER.unpack_from(memory, at)
+    size = int(length) + LOG_OVERHEAD
     plain = magic == 2 and 0 < count == last + 1 and not flags & ~(COMPRESSION | TRANSACTIONAL)
     return size, plain and LEAST_BYTES <= size <= MOST_BYTES

@@ -23,20 +23,26 @@ MOST_BYTES: Final = 400 << 10
 
 
 class Pipe:
-    """`waiting` bytes are in it. It goes back to its pool when nobody has it any more."""
+    """`len` tells how many bytes wait in it. It goes back to its pool when nobody has it any more."""
 
-    __slots__ = ("_pool", "_read", "_write", "waiting")
+    __slots__ = ("_pool", "_read", "_waiting", "_write")
 
     def __init__(self, pool: "PipePool", read: int, write: int) -> None:
         self._pool = pool
         self._read = read
         self._write = write
-        self.waiting = 0
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def __bool__(self) -> bool:
+        return True
 
     def fill(self, sock: int, most: int) -> int:
         """Takes at most so many bytes from a socket; 0 at its end. Raises BlockingIOError: it has none, or is full."""
         count = os.splice(sock, self._write, most, flags=_NONBLOCK)
-        self.waiting += count
+        self._waiting += count
         return count
 
     def empty(self, sock: int) -> int:
@@ -44,18 +50,18 @@ class Pipe:
 
         The kernel sends it at once: to hold its end back for what follows took as much CPU as it spared, and time.
         """
-        count = os.splice(self._read, sock, self.waiting, flags=_NONBLOCK)
-        self.waiting -= count
+        count = os.splice(self._read, sock, self._waiting, flags=_NONBLOCK)
+        self._waiting -= count
         return count
 
     def read_into(self, buffer: memoryview) -> None:
         """All that waits, which is as long as `buffer`."""
-        assert len(buffer) == self.waiting
-        while self.waiting:
-            self.waiting -= os.readv(self._read, [buffer[-self.waiting :]])
+        assert len(buffer) == self._waiting
+        while self._waiting:
+            self._waiting -= os.readv(self._read, [buffer[-self._waiting :]])
 
     def __del__(self) -> None:
-        self._pool._given_back(self._read, self._write, is_empty=not self.waiting)  # noqa: SLF001
+        self._pool._given_back(self._read, self._write, is_empty=not self._waiting)  # noqa: SLF001
 
 
 class PipePool:

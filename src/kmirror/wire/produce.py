@@ -16,8 +16,7 @@ BY_ID: Final = 13
 _HEAD: Final = struct.Struct(">bhi")  # transactional id (null), acks, timeout
 _INDEX: Final = struct.Struct(">i")
 _ANSWER: Final = struct.Struct(">ihqqq")  # index, error, base offset, log append time, log start
-_SHORT_ANSWER: Final = struct.Struct(">ihq16x3s")  # the same, with the three bytes behind it
-_NO_MORE: Final = b"\1\0\0"  # no record errors, no message, no tags
+_NO_MORE: Final = memoryview(b"\1\0\0")  # no record errors, no message, no tags
 ACKS_ALL: Final = -1
 
 
@@ -57,7 +56,7 @@ def encode_produce(
             if pipe is None:
                 out += (small + index + encode_unsigned(len(batch) + 1), batch)
             else:
-                size = encode_unsigned(len(batch) + pipe.waiting + 1)
+                size = encode_unsigned(len(batch) + len(pipe) + 1)
                 out += (b"".join((small, index, size, batch)), pipe)
             small = b"\0"
         small += b"\0"
@@ -83,10 +82,11 @@ def decode_produce(frame: memoryview, version: int) -> tuple[int, list[Produced]
 
 
 def _partition(frame: memoryview, position: int, topic: str | bytes) -> tuple[Produced, int]:
-    index, error, base_offset, behind = _SHORT_ANSWER.unpack_from(frame, position)
-    if behind == _NO_MORE:
-        return Produced(topic, index, error, base_offset, None), position + _SHORT_ANSWER.size
-    count, position = read_unsigned(frame, position + _ANSWER.size)
+    index, error, base_offset, _, _ = _ANSWER.unpack_from(frame, position)
+    position += _ANSWER.size
+    if frame[position : position + len(_NO_MORE)] == _NO_MORE:
+        return Produced(topic, index, error, base_offset, None), position + len(_NO_MORE)
+    count, position = read_unsigned(frame, position)
     message = None
     for _ in range(count - 1):  # record errors: the first one's words are the best there are
         words, position = _nullable_string(frame, position + 4)

@@ -25,11 +25,6 @@ MEMORY_AT_ONCE_BYTES: Final = 256 << 10
 Part = bytes | bytearray | memoryview | Pipe
 
 
-def size_of(parts: Iterable[Part]) -> int:
-    """In bytes, of all together."""
-    return sum([part.waiting if isinstance(part, Pipe) else len(part) for part in parts])
-
-
 class Receiver(asyncio.BufferedProtocol):
     """A protocol that may read the socket itself.
 
@@ -56,7 +51,7 @@ class Receiver(asyncio.BufferedProtocol):
 class SocketTransport(asyncio.Transport):
     """Owns a connected, non-blocking socket, and drives `protocol` as asyncio's transports do.
 
-    What is given to it must not change until it is sent; parts may be pipes.
+    What is given to `write` and `writelines` must not change until it is sent; parts may be pipes.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: Receiver) -> None:
@@ -82,16 +77,17 @@ class SocketTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self._waiting_bytes
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.send([data], len(data))
+    def write(self, data: Part) -> None:
+        self.writelines([data])
 
-    def send(self, parts: Iterable[Part], size: int) -> None:
-        """Parts of `size` bytes together."""
+    def writelines(self, list_of_data: Iterable[Part]) -> None:
         if self._closing:
             return
         idle = not self._parts
-        self._parts.extend(parts)
-        self._waiting_bytes += size
+        for data in list_of_data:
+            if size := len(data):
+                self._parts.append(data)
+                self._waiting_bytes += size
         if idle:
             self._send()
             if self._parts:
@@ -115,7 +111,7 @@ class SocketTransport(asyncio.Transport):
 
     def _send_pipe(self, pipe: Pipe) -> int:
         sent = pipe.empty(self._sock.fileno())
-        if not pipe.waiting:
+        if not len(pipe):
             self._parts.popleft()
         return sent
 
@@ -162,14 +158,13 @@ class SocketTransport(asyncio.Transport):
             return
         if not self._closing:
             awaited = self._protocol.awaited_bytes
-            size = min(awaited, self._protocol.at_once_bytes) if awaited >= _LARGE_BYTES else 1
-            if size != self._wakes_at:
-                self._wake_at(size)
+            self._wake_at(min(awaited, self._protocol.at_once_bytes) if awaited >= _LARGE_BYTES else 1)
 
     def _wake_at(self, size: int) -> None:
         """A large frame comes in few large parts: each wakes the process, and costs a turn of the event loop."""
-        self._wakes_at = size
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        if size != self._wakes_at:
+            self._wakes_at = size
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     @property
     def unread_bytes(self) -> int:
