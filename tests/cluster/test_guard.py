@@ -63,8 +63,10 @@ def topic(link: SecuredLink, topic_name: str) -> Iterator[str]:
         acl("User:reader", topic_name, "READ"),
     ]
     acls_at(link.destination).create(allowed)
+    eventually(lambda: all_acls(link).issuperset(allowed), 20, lambda: f"not there yet: {allowed}")
     yield topic_name
     acls_at(link.destination).delete(allowed)
+    eventually(lambda: all_acls(link).isdisjoint(allowed), 20, lambda: f"still there: {allowed}")
 
 
 def acl(
