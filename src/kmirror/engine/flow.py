@@ -12,7 +12,7 @@ from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, refused_gap
 from kmirror.engine.denied import explained
-from kmirror.engine.destination import DestinationProducer
+from kmirror.engine.destination import DestinationProducer, least_pause_s
 from kmirror.engine.gap_filler import GapFiller
 from kmirror.engine.identity import Superseded
 from kmirror.engine.intake import FetchEvents
@@ -295,7 +295,7 @@ class Flow:
 
     def pause_s(self) -> float:
         """For how long nothing hurries, in seconds: all that waits, waits for brokers of the destination."""
-        return min([producer.pause_s for producer in self._producers.values() if not producer.is_idle], default=0.0)
+        return least_pause_s(self._producers.values())
 
     async def end_sessions(self) -> None:
         """Leaves nothing behind at the source's brokers. Raises ClusterError."""
