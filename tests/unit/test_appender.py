@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from kmirror.engine.appender import SEQUENCES, Appender, Verdict
 from kmirror.engine.steps import Append
+from kmirror.engine.window import MOST_REQUESTS
 from kmirror.wire.producer_state import ProducerState
 
 OUT_OF_ORDER = 45
 OLD_EPOCH = 47
 AFTER_APPEND = 20
 NOT_LEADER = 6
-DEPTH = 5
+DEPTH = MOST_REQUESTS
 
 
 def step(base: int, count: int) -> Append:
@@ -346,7 +347,7 @@ def test_depth_is_one_until_the_broker_is_known_to_remember() -> None:
     appender.send(step(10, 1))
     assert not appender.may_send(0.0, DEPTH)
     assert appender.settle(0, 10, 1.0)[1] is Verdict.COPIED
-    for base in range(11, 16):
+    for base in range(11, 11 + DEPTH):
         assert appender.may_send(1.0, DEPTH)
         appender.send(step(base, 1))
     assert not appender.may_send(1.0, DEPTH)

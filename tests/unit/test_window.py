@@ -5,7 +5,16 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmirror.engine.window import FAR_S, MOST_LANES, REQUEST_BYTES, far_request_bytes, fetch_window
+from kmirror.engine.window import (
+    FAR_S,
+    LEAST_REQUESTS,
+    MOST_LANES,
+    MOST_REQUESTS,
+    REQUEST_BYTES,
+    far_request_bytes,
+    fetch_window,
+    has_enough,
+)
 from kmirror.model.settings import settings_from
 
 MIB = 1 << 20
@@ -45,3 +54,15 @@ def test_requests_grow_while_answers_come_soon_and_shrink_when_they_are_late() -
     for _ in range(5):
         size = far_request_bytes(size, 9.0)
     assert size == REQUEST_BYTES
+
+
+def test_so_many_requests_are_on_their_way() -> None:
+    """At least five, however large; more of small ones to a near broker, of any to a far one that answers soon."""
+    large, small = REQUEST_BYTES, 128 << 10
+    for far in (False, True):
+        assert not has_enough(LEAST_REQUESTS - 1, 1 << 30, far=far, answered_in_s=60.0)
+        assert has_enough(MOST_REQUESTS, 0, far=far, answered_in_s=0.001)
+    assert has_enough(LEAST_REQUESTS, LEAST_REQUESTS * large, far=False, answered_in_s=0.001)
+    assert not has_enough(MOST_REQUESTS - 1, (MOST_REQUESTS - 1) * small, far=False, answered_in_s=60.0)
+    assert not has_enough(MOST_REQUESTS - 1, (MOST_REQUESTS - 1) * large, far=True, answered_in_s=0.5)
+    assert has_enough(LEAST_REQUESTS, 0, far=True, answered_in_s=3.0)

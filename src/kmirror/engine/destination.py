@@ -1,4 +1,4 @@
-"""A produce pipeline for each destination broker: one batch a partition in a request, at most five in flight."""
+"""A produce pipeline for each destination broker: one batch a partition in a request, several requests in flight."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from kmirror.engine.appender import Verdict
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.steps import Append
-from kmirror.engine.window import FAR_S, REQUEST_BYTES, far_request_bytes
+from kmirror.engine.window import FAR_S, MOST_REQUESTS, REQUEST_BYTES, far_request_bytes, has_enough
 from kmirror.errors import ClusterError
 from kmirror.log import events
 from kmirror.model.failures import Failure
@@ -32,12 +32,12 @@ from kmirror.wire.produce import Produced, ProducePartition
 
 log = events(__name__)
 
-DEPTH: Final = 5
-"""Requests in flight: the broker remembers the last five batches of a producer (ProducerStateEntry)."""
 _ACK_TIMEOUT_MS: Final = 30_000
-_MOST_PAUSE_S: Final = 0.001
+_MOST_PAUSE_S: Final = 0.002
 _PAUSE_PART: Final = 0.4
-"""Of how long an answer takes with all requests in flight: meanwhile two of them are answered."""
+"""Of how long an answer takes with all requests in flight: meanwhile so many of them are answered."""
+_NO_PAUSE_S: Final = 0.001
+"""To a broker with a longer round trip nothing waits."""
 
 _Copies = dict[tuple[str | bytes, int], PartitionCopy]
 """The partitions of a request, as its answer names them: by topic name or topic id."""
@@ -74,6 +74,7 @@ class DestinationProducer:
         self._is_ready: set[PartitionCopy] = set()
         self._work = asyncio.Event()
         self._requests = 0
+        self._under_way_bytes = 0
         self._answering = False
         self._most_bytes = REQUEST_BYTES
         self._answered_in_s = 0.0
@@ -90,7 +91,7 @@ class DestinationProducer:
 
         It falls with the time that answers take, so the broker never waits for us for long.
         """
-        if self._requests < DEPTH or not self._ready or self._cluster.round_trip_s >= _MOST_PAUSE_S:
+        if not self._ready or self._cluster.round_trip_s >= _NO_PAUSE_S or not self._has_enough:
             return 0.0
         return min(_MOST_PAUSE_S, _PAUSE_PART * self._answered_in_s)
 
@@ -102,8 +103,16 @@ class DestinationProducer:
         self._wake()
 
     @property
+    def _has_enough(self) -> bool:
+        return has_enough(self._requests, self._under_way_bytes, far=self._is_far, answered_in_s=self._answered_in_s)
+
+    @property
+    def _is_far(self) -> bool:
+        return self._cluster.round_trip_s >= FAR_S
+
+    @property
     def _may_send(self) -> bool:
-        return bool(self._ready) and self._requests < DEPTH
+        return bool(self._ready) and not self._has_enough
 
     def _wake(self) -> None:
         if not self._answering:
@@ -142,6 +151,7 @@ class DestinationProducer:
         sent: _Copies = {}
         takes_pipes, by_id = connection.takes_pipes, version >= wire_produce.BY_ID
         producer_id = self._producer_id()
+        size = 0
         for copy in batch:
             step = copy.take()
             pipe = step.give_pipe() if takes_pipes else None
@@ -149,17 +159,19 @@ class DestinationProducer:
                 step.whole()
             sequence = copy.appender.send(step)
             wire.stamp(step.batch, producer_id, copy.appender.epoch, sequence, step.piped_bytes)
+            size += step.size
             request.append(ProducePartition(copy.topic, copy.topic_id, copy.partition, step.batch, pipe))
             sent[copy.topic_id if by_id else copy.topic, copy.partition] = copy
             if copy.next_step():
                 self.ready(copy)
         body = wire_produce.encode_produce(version, request, timeout_ms=_ACK_TIMEOUT_MS)
         self._requests += 1
-        asker = _Request(self, connection, version, sent)
+        self._under_way_bytes += size
+        asker = _Request(self, connection, version, sent, size)
         try:
             connection.send_for(asker, wire_produce.API_KEY, version, body, flexible=True, timeout=self._timeout_s)
         except ConnectionLost as e:
-            self._settle(sent, e)
+            self._settle(asker, e)
         return True
 
     def _pick(self) -> list[PartitionCopy]:
@@ -167,7 +179,7 @@ class DestinationProducer:
         picked: list[PartitionCopy] = []
         size = 0
         now = time.monotonic()
-        far = self._cluster.round_trip_s >= FAR_S
+        far = self._is_far
         most = self._most_bytes if far else REQUEST_BYTES
         for _ in range(len(self._ready)):
             copy = self._ready.popleft()
@@ -175,7 +187,7 @@ class DestinationProducer:
             self._is_ready.discard(copy)
             if copy.marking or copy.node != self._node or not copy.is_open:
                 continue
-            if not copy.appender.may_send(now, DEPTH):
+            if not copy.appender.may_send(now, MOST_REQUESTS):
                 continue  # its next ack makes it ready again
             if not (next_bytes := copy.next_bytes):
                 continue
@@ -193,7 +205,7 @@ class DestinationProducer:
         self._most_bytes = far_request_bytes(self._most_bytes, self._answered_in_s)
         self._answering = True
         try:
-            self._settle(request.sent, self._read(request, frame))
+            self._settle(request, self._read(request, frame))
             while self._may_send and request.connection.takes_more:
                 self._send(request.connection, request.version)
         finally:
@@ -213,13 +225,14 @@ class DestinationProducer:
     def failed(self, request: "_Request", error: Exception) -> None:
         if not isinstance(error, ClusterError):
             raise error
-        self._settle(request.sent, error)
+        self._settle(request, error)
 
-    def _settle(self, sent: _Copies, answer: _Answer | ClusterError) -> None:
+    def _settle(self, request: "_Request", answer: _Answer | ClusterError) -> None:
         self._requests -= 1
+        self._under_way_bytes -= request.size
         self._wake()
         now_s = time.monotonic()
-        for key, copy in sent.items():
+        for key, copy in request.sent.items():
             if isinstance(answer, ClusterError):
                 copy.in_doubt = True
                 self._settle_one(copy, -1, -1, answer, now_s)
@@ -274,12 +287,15 @@ def least_pause_s(producers: Iterable[DestinationProducer]) -> float:
 
 
 class _Request:
-    """One that is on its way, and who takes its answer (`wire.connection.Asker`)."""
+    """One that is on its way, with batches of so many bytes, and who takes its answer (`wire.connection.Asker`)."""
 
-    def __init__(self, producer: DestinationProducer, connection: Connection, version: int, sent: _Copies) -> None:
+    def __init__(
+        self, producer: DestinationProducer, connection: Connection, version: int, sent: _Copies, size: int
+    ) -> None:
         self.connection = connection
         self.version = version
         self.sent = sent
+        self.size = size
         self.began_s = time.monotonic()
         self._producer = producer
 

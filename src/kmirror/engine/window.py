@@ -19,6 +19,12 @@ _MANY_RESPONSE_BYTES: Final = 3 << 20
 REQUEST_BYTES: Final = 2 << 20
 """What makes up a request to a destination that is near: two merged batches."""
 _FAR_REQUEST_BYTES: Final = 8 << 20
+LEAST_REQUESTS: Final = 5
+"""So many are on their way to a broker of the destination, whatever is in them."""
+MOST_REQUESTS: Final = 12
+_NEAR_BYTES: Final = 6 << 20
+"""What a near one takes in within ten milliseconds: while so much is on its way it never waits for us, and what comes
+next is not held up for long."""
 _SOON_S: Final = 2.0
 _LATE_S: Final = 8.0  # several of these have to be answered before their deadline
 
@@ -61,3 +67,17 @@ def far_request_bytes(now: int, answered_in_s: float) -> int:
     if answered_in_s < _SOON_S:
         return min(_FAR_REQUEST_BYTES, now * 2)
     return max(REQUEST_BYTES, now // 2) if answered_in_s > _LATE_S else now
+
+
+def has_enough(requests: int, size: int, *, far: bool, answered_in_s: float) -> bool:
+    """Whether a broker of the destination, with so many requests of so many bytes in all on their way, gets no more.
+
+    A Java producer has at most five, for that is how many batches the broker can tell from ones that are sent again
+    (ProducerStateEntry). We send none again before the log end is read anew, and it takes no sequence but the next.
+    `answered_in_s`: how long the last answer took.
+    """
+    if requests < LEAST_REQUESTS:
+        return False
+    if requests >= MOST_REQUESTS:
+        return True
+    return answered_in_s >= _SOON_S if far else size >= _NEAR_BYTES
