@@ -6,6 +6,7 @@ a proxy that knows produce requests.
 
 import pytest
 
+from kmirror.engine.window import MOST_REQUESTS
 from kmirror.sandbox import KafkaCluster
 from support.difference import What
 from support.kmirror_cli import Kmirror
@@ -55,6 +56,26 @@ def test_a_batch_in_doubt(link: TestLink, proxied: ProxiedCluster, mirrored: str
     write(link, mirrored)
     link.assert_exact(mirrored, at_least=600)
     link.await_status(mirrored, "ACTIVE")
+
+
+def test_more_batches_come_late_than_the_broker_remembers(
+    link: TestLink, proxied: ProxiedCluster, mirrored: str
+) -> None:
+    """It knows the last five of a producer as sent again (ProducerStateEntry). All twelve that were on their way land
+    when the log end was read anew, and before what is sent from there: that has a sequence of long ago, and is refused.
+    """
+    proxy = proxied.proxy
+    anew = Fault(api=PRODUCE, cut=False)
+    late = Fault(api=PRODUCE, frames=MOST_REQUESTS, late_s=2.0, before=lambda: proxy.arm(anew))
+    anew.before = late.met.wait
+    proxy.arm(late)
+    large = (Record(b"%d" % number, bytes(2000)) for number in range(2 * MOST_REQUESTS) for _ in range(20))
+    produce(link.source.bootstrap_servers, mirrored, large, partition=0, batch_records=20)
+    assert anew.met.wait(60)
+    write(link, mirrored)
+    link.assert_exact(mirrored, at_least=400 + 40 * MOST_REQUESTS)
+    link.await_status(mirrored, "ACTIVE")
+    assert "OutOfOrderSequenceNumber" in link.log()
 
 
 def test_a_broker_killed_between_append_and_ack(link: TestLink, proxied: ProxiedCluster, mirrored: str) -> None:

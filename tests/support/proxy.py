@@ -32,7 +32,8 @@ class Fault:
 
     `share` of its bytes pass, after `before` was called. With `late_s` the client's connection is reset first, and the
     bytes reach the broker so much later. `cut`: then both connections are reset. `silent`: instead of that all that
-    comes that way is thrown away from then on, and neither end is told.
+    comes that way is thrown away from then on, and neither end is told. With `frames` the ones behind it, so many in
+    all, share its fate: it is waited for until they are there.
     """
 
     api: int = MARKERS
@@ -41,11 +42,34 @@ class Fault:
     upto: int | None = None
     """Instead of a share: so many bytes, counted from the end where negative."""
     late_s: float | None = None
+    frames: int = 1
     cut: bool = True
     silent: bool = False
     before: Callable[[], None] | None = None
     met: threading.Event = field(default_factory=threading.Event)
     """Set when all of it is done."""
+
+
+class _Awaited:
+    """The requests of one connection that are not answered. `none` is set while there are none."""
+
+    def __init__(self) -> None:
+        self.none = asyncio.Event()
+        self._apis: dict[int, int] = {}
+
+    def asked(self, request: bytes) -> int:
+        """Returns the api."""
+        api, _, correlation = struct.unpack_from(">hhi", request, 4)
+        self._apis[correlation] = api
+        self.none.clear()
+        return int(api)
+
+    def answered(self, frame: bytes) -> int:
+        """Returns the api of the request, -1 if there was none."""
+        api = self._apis.pop(struct.unpack_from(">i", frame, 4)[0], -1)
+        if not self._apis:
+            self.none.set()
+        return api
 
 
 class Proxy:
@@ -90,10 +114,10 @@ class Proxy:
         except OSError:
             _reset(writer)
             return
-        apis: dict[int, int] = {}
+        awaited = _Awaited()
         pumps = [
-            asyncio.ensure_future(self._pump(reader, out, writer, apis, answers=False)),
-            asyncio.ensure_future(self._pump(there, writer, out, apis, answers=True)),
+            asyncio.ensure_future(self._pump(reader, out, writer, awaited, answers=False)),
+            asyncio.ensure_future(self._pump(there, writer, out, awaited, answers=True)),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -109,27 +133,27 @@ class Proxy:
         reader: asyncio.StreamReader,
         onward: asyncio.StreamWriter,
         back: asyncio.StreamWriter,
-        apis: dict[int, int],
+        awaited: _Awaited,
         *,
         answers: bool,
     ) -> None:
         """Until the connection ends, by itself or by a fault."""
         while True:
-            head = await reader.readexactly(4)
-            frame = head + await reader.readexactly(struct.unpack(">i", head)[0])
-            if answers:
-                api = apis.pop(struct.unpack_from(">i", frame, 4)[0], -1)
-            else:
-                api, _, correlation = struct.unpack_from(">hhi", frame, 4)
-                apis[correlation] = api
-                self.requests[api] += 1
+            frame = await _frame(reader)
+            api = awaited.answered(frame) if answers else self._asked(frame, awaited)
             fault = self._armed
             if fault is None or (fault.api, fault.answer) != (api, answers):
+                if onward.is_closing():  # what comes late is answered to nobody
+                    continue
                 onward.write(frame)
                 await onward.drain()
                 continue
             self._armed = None
-            await asyncio.shield(self._happen(fault, frame, onward, back))
+            for _ in range(1, fault.frames):
+                behind = await _frame(reader)
+                self._asked(behind, awaited)
+                frame += behind
+            await asyncio.shield(self._happen(fault, frame, onward, back, awaited))
             if fault.silent:
                 while await reader.read(_CHUNK):
                     pass
@@ -137,8 +161,18 @@ class Proxy:
             if fault.cut or fault.late_s is not None:
                 return
 
+    def _asked(self, request: bytes, awaited: _Awaited) -> int:
+        api = awaited.asked(request)
+        self.requests[api] += 1
+        return api
+
     async def _happen(
-        self, fault: Fault, frame: bytes, onward: asyncio.StreamWriter, back: asyncio.StreamWriter
+        self,
+        fault: Fault,
+        frame: bytes,
+        onward: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+        awaited: _Awaited,
     ) -> None:
         if fault.before:
             await self._loop.run_in_executor(None, fault.before)
@@ -148,7 +182,14 @@ class Proxy:
         onward.write(frame[: int(len(frame) * fault.share) if fault.upto is None else fault.upto])
         await onward.drain()
         await asyncio.sleep(_LINGER_S)
+        if fault.frames > 1:  # they land one by one
+            await awaited.none.wait()
         fault.met.set()
+
+
+async def _frame(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readexactly(4)
+    return head + await reader.readexactly(struct.unpack(">i", head)[0])
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
