@@ -18,7 +18,10 @@ from bench.relay import Limit, measure_limit
 from bench.stage import Stage
 from bench.throughput import Copied, measure
 
-_WARM: Final = Load("warm", "not measured", 300_000, 5 * 1024)
+_WARM: Final = (
+    Load("warm", "not measured", 300_000, 5 << 10),
+    Load("warm-large", "not measured", 1_000_000, 128 << 10),
+)
 _WARMERS: Final = ("loop", "kmirror", "loop", "kmirror")
 
 
@@ -33,7 +36,7 @@ class Results:
 
 def run(plan: Plan, stage: Stage) -> Results:
     results = Results(plan)
-    warm(stage)
+    warm(stage, large=not plan.short)
     for load in plan.loads:
         filled = results.filled[load.name] = fill(stage, load, payloads_of(stage.directory, load.record_bytes))
         results.limits[load.name] = measure_limit(stage, load)
@@ -50,16 +53,18 @@ def run(plan: Plan, stage: Stage) -> Results:
     return results
 
 
-def warm(stage: Stage) -> None:
+def warm(stage: Stage, *, large: bool = True) -> None:
     """New JVMs are slow: without this the first contender would pay for what the others find compiled.
 
-    What a broker does for an idempotent producer it does for kmirror alone, so both are needed.
+    What a broker does for an idempotent producer it does for kmirror alone, so both are needed. Whoever takes a second
+    and a half for a load would pay most: so both sizes are copied, the large one unless it is too much for a short run.
     """
-    fill(stage, _WARM, payloads_of(stage.directory, _WARM.record_bytes))
-    for name in _WARMERS:
-        stage.clear(keep=_WARM.topic)
-        measure(name, CONTENDERS[name], _job(stage, _WARM.topic, _WARM), _WARM)
-    stage.clear()
+    for load in _WARM if large else _WARM[:1]:
+        fill(stage, load, payloads_of(stage.directory, load.record_bytes))
+        for name in _WARMERS:
+            stage.clear(keep=load.topic)
+            measure(name, CONTENDERS[name], _job(stage, load.topic, load), load)
+        stage.clear()
 
 
 def _copy(plan: Plan, stage: Stage, load: Load, name: str, *, check: bool) -> Copied:
