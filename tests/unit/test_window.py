@@ -66,3 +66,4 @@ def test_so_many_requests_are_on_their_way() -> None:
     assert not has_enough(MOST_REQUESTS - 1, (MOST_REQUESTS - 1) * small, far=False, answered_in_s=60.0)
     assert not has_enough(MOST_REQUESTS - 1, (MOST_REQUESTS - 1) * large, far=True, answered_in_s=0.5)
     assert has_enough(LEAST_REQUESTS, 0, far=True, answered_in_s=3.0)
+    assert has_enough(LEAST_REQUESTS, LEAST_REQUESTS * (8 << 20), far=True, answered_in_s=0.5)

@@ -35,7 +35,7 @@ log = events(__name__)
 _ACK_TIMEOUT_MS: Final = 30_000
 _MOST_PAUSE_S: Final = 0.002
 _PAUSE_PART: Final = 0.4
-"""Of how long an answer takes with all requests in flight: meanwhile so many of them are answered."""
+"""Of how long an answer takes with all requests in flight: meanwhile such a part of them is answered."""
 _NO_PAUSE_S: Final = 0.001
 """To a broker with a longer round trip nothing waits."""
 

@@ -25,6 +25,8 @@ MOST_REQUESTS: Final = 12
 _NEAR_BYTES: Final = 6 << 20
 """What a near one takes in within ten milliseconds: while so much is on its way it never waits for us, and what comes
 next is not held up for long."""
+_FAR_BYTES: Final = LEAST_REQUESTS * _FAR_REQUEST_BYTES
+"""Of the link's memory one broker that stands still must not keep all from the others."""
 _SOON_S: Final = 2.0
 _LATE_S: Final = 8.0  # several of these have to be answered before their deadline
 
@@ -80,4 +82,4 @@ def has_enough(requests: int, size: int, *, far: bool, answered_in_s: float) -> 
         return False
     if requests >= MOST_REQUESTS:
         return True
-    return answered_in_s >= _SOON_S if far else size >= _NEAR_BYTES
+    return size >= _FAR_BYTES or answered_in_s >= _SOON_S if far else size >= _NEAR_BYTES
