@@ -33,7 +33,7 @@ class Appender:
     def __init__(self) -> None:
         self.log_end = 0
         self.next_offset = 0
-        self.in_flight: list[Append] = []  # a handful at most, and an empty deque takes 600 bytes
+        self.in_flight: list[Append] = []  # a dozen at most, and an empty deque takes 600 bytes
         self.broken = False
         self.epoch = FIRST_EPOCH
         self._sequence = 0
