@@ -92,7 +92,7 @@ LOCKED := pyproject.toml requirements/dev.txt
 
 # The package itself comes last and without its dependencies: those are the locked ones. When only its compiled part has
 # changed, it alone is installed anew.
-$(READY): $(LOCKED) hatch_build.py src/kmirror/wire/_batches.c
+$(READY): $(LOCKED) hatch_build.py $(wildcard src/kmirror/wire/*.c)
 	@$(if $(filter $(LOCKED),$?),$(NEW_VENV))
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -1,4 +1,4 @@
-"""Builds the compiled part, `kmirror.wire._batches`, where there is a C compiler; without it the wheel is pure Python.
+"""Builds the compiled parts of `kmirror.wire` where there is a C compiler; without it the wheel is pure Python.
 
 It keeps to the stable ABI of Python 3.11, so a wheel serves every later version too.
 """
@@ -14,6 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _WIRE = Path("src", "kmirror", "wire")
+_PARTS = ("_batches", "_relay") if sys.platform == "linux" else ("_batches",)  # elsewhere there are no pipes to splice
 
 
 class CustomBuildHook(BuildHookInterface):
@@ -21,15 +22,20 @@ class CustomBuildHook(BuildHookInterface):
         """Of a wheel, also of an editable one. `KMIRROR_PURE=1` in the environment leaves the compiled part out."""
         if self.target_name != "wheel" or os.environ.get("KMIRROR_PURE"):
             return
-        built = Path(self.root, _WIRE, "_batches.abi3.so")
-        if not _compile(Path(self.root, _WIRE, "_batches.c"), built):
-            self.app.display_warning("no compiled part: small batches are read and merged by plain Python")
+        built = []
+        for part in _PARTS:
+            library = Path(self.root, _WIRE, f"{part}.abi3.so")
+            if _compile(Path(self.root, _WIRE, f"{part}.c"), library):
+                built.append(library)
+            else:
+                self.app.display_warning(f"without {part}: plain Python does what it would do")
+        if not built:
             return
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"cp311-abi3-{platform}"
         if version == "standard":
-            build_data["force_include"][str(built)] = "kmirror/wire/_batches.abi3.so"
+            build_data["force_include"].update({str(library): f"kmirror/wire/{library.name}" for library in built})
 
 
 def _compile(source: Path, target: Path) -> bool:

@@ -29,6 +29,7 @@ from kmirror.wire.fetch_reader import FetchReader
 from kmirror.wire.pipes import MOST_BYTES, Pipe, PipePool
 from kmirror.wire.topic_id import topic_id_text
 from support.batches import CONTROL, LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch
+from support.compiled import compiled, use
 from support.raw_frames import Reader, Writer, frame, request, with_server
 from support.source_log import SourceLog, source_logs
 from support.steps import plain
@@ -52,8 +53,13 @@ def small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch_reader, "_BETWEEN_BYTES", 40)
 
 
+@pytest.fixture(autouse=True, params=["compiled", "plain Python"])
+def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(compiled("_relay") if request.param == "compiled" else None, monkeypatch)
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_left_open() -> Iterator[None]:
+def nothing_is_left_open(twin: None) -> Iterator[None]:
     before = open_files()
     yield
     assert open_files() == before

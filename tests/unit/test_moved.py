@@ -1,10 +1,6 @@
 """The hot loops in C and in Python, of reading batches and of merging them: the same for any bytes, good or bad."""
 
-import importlib.util
-import shutil
 import struct
-import sysconfig
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,6 +12,7 @@ from kmirror.wire.batch import HEADER_BYTES, NO_OFFSET, stamp_slowly
 from kmirror.wire.moved import moved_slowly
 from kmirror.wire.scan import scan_slowly
 from support.batches import TRANSACTIONAL, Rec, batch, dense, varint
+from support.compiled import compiled as built
 from support.source_log import SourceLog, source_logs
 
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -24,11 +21,8 @@ numbers = st.integers(-70, 200) | st.integers(-20_000, 20_000) | near
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """Built here, so that it is never an old one that is compared."""
-    if shutil.which((sysconfig.get_config_var("LDSHARED") or "cc").split()[0]) is None:
-        pytest.skip("no C compiler: there is no twin to compare")
-    return _build(tmp_path_factory.mktemp("batches"))
+def compiled() -> ModuleType:
+    return built("_batches")
 
 
 @st.composite
@@ -173,21 +167,3 @@ def test_what_can_not_be_stamped(compiled: ModuleType) -> None:
             stamp(memoryview(bytearray(60)), 1, 2, 3, 0)
     with pytest.raises((BufferError, TypeError)):
         compiled.stamp(memoryview(bytes(61)), 1, 2, 3, 0)
-
-
-def _build(directory: Path) -> ModuleType:
-    """By the build hook of the package."""
-    root = Path(__file__).parents[2]
-    hook = importlib.util.spec_from_file_location("hatch_build", root / "hatch_build.py")
-    assert hook
-    assert hook.loader
-    build = importlib.util.module_from_spec(hook)
-    hook.loader.exec_module(build)
-    target = directory / "_batches.abi3.so"
-    assert build._compile(root / "src" / "kmirror" / "wire" / "_batches.c", target)
-    found = importlib.util.spec_from_file_location("_batches", target)
-    assert found
-    assert found.loader
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kmirror.wire import relay
 from kmirror.wire.pipes import Pipe, PipePool
 from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Receiver, SocketTransport, open_socket
 
@@ -64,7 +65,10 @@ class Narrow:
 
 
 def with_pair(act: Callable[[SocketTransport, Peer, socket.socket], Awaitable[None]], most: list[int]) -> None:
-    """Runs `act` with a transport over one end of a socket pair, which takes `most` bytes at once, and the other."""
+    """Runs `act` with a transport over one end of a socket pair, and the other.
+
+    It takes so many bytes at once, where `most` says so: by plain Python, for else the kernel is asked directly.
+    """
 
     async def run() -> None:
         ours, theirs = socket.socketpair()
@@ -79,7 +83,10 @@ def with_pair(act: Callable[[SocketTransport, Peer, socket.socket], Awaitable[No
             transport.abort()
             theirs.close()
 
-    asyncio.run(run())
+    with pytest.MonkeyPatch.context() as patch:
+        if most:
+            patch.setattr(relay, "is_compiled", False)
+        asyncio.run(run())
 
 
 async def read(sock: socket.socket, size: int) -> bytes:

@@ -18,7 +18,8 @@ from kmirror.wire.answers import reading
 from kmirror.wire.buffers import BufferPool
 from kmirror.wire.errors import ConnectionLost, ProtocolError, UnsupportedVersion, WrongProtocol
 from kmirror.wire.fetch_reader import FetchReader
-from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Part, Receiver, SocketTransport
+from kmirror.wire.relay import Part
+from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Receiver, SocketTransport
 
 CLIENT_ID: Final = b"kmirror"
 MAX_FRAME_BYTES: Final = 256 << 20  # a fetch is bounded by its own limits plus one batch; this is a bound for nonsense

@@ -12,8 +12,9 @@ from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
 from kmirror.wire import fetch
-from kmirror.wire.batch import COMPRESSION, HEADER, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
+from kmirror.wire.batch import HEADER_BYTES
 from kmirror.wire.pipes import LEAST_BYTES, MOST_BYTES, Pipe, PipePool
+from kmirror.wire.relay import Why, batch_size, lead
 from kmirror.wire.topics import read_topic
 from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES
 from kmirror.wire.varint import skip_tags
@@ -110,36 +111,46 @@ class FetchReader:
         """Returns where they end: all that went to pipes is not there."""
         at = start
         passed = 0
+        begun: Pipe | None = None
         while at + HEADER_BYTES <= end and passed < _MOST_PASSED:
-            if at + HEADER_BYTES > self._held:
-                yield from self._to_memory(at + HEADER_BYTES)
-            size, for_pipe = _size(self._memory, at)
-            behind = at + size
-            if not HEADER_BYTES <= size <= end - at:
-                break
-            if not for_pipe:
-                passed += 1
+            standing, limits = (self._held, at, end), (self._pause_at - self.received, LEAST_BYTES, MOST_BYTES)
+            why, (self._held, at, left), count, led, begun = lead(
+                self._sock, self._memory, standing, limits, pool=self._pool, begun=begun
+            )
+            self.received += count
+            self._end -= end - left
+            end = left
+            if led:
+                passed = 0
+                self.piped.setdefault(start, {}).update({place - start: pipe for place, pipe in led})
+            del led  # a pipe goes back to the pool as soon as its batch is sent
+            if why in {Why.MORE, Why.TURN, Why.OVER}:
+                self._ended = why == Why.OVER
+                yield
+            elif begun is not None:
+                at, begun = (yield from self._out_of_pipe(begun, at)), None
+            elif at + HEADER_BYTES <= end:
+                size, as_it_is = batch_size(self._memory, at)
+                behind = at + size
+                if not HEADER_BYTES <= size <= end - at:
+                    break
+                if not as_it_is or not LEAST_BYTES <= size <= MOST_BYTES:
+                    passed += 1
+                    if behind > self._held:
+                        yield from self._to_memory(min(end, max(behind, self._held + _BETWEEN_BYTES)))
                 if behind > self._held:
-                    yield from self._to_memory(min(end, max(behind, self._held + _BETWEEN_BYTES)))
-            if behind <= self._held:
+                    break  # it is one for a pipe, and there is none
                 at = behind
-                continue
-            pipe = self._pool.take()
-            if pipe is None:
-                break
-            passed = 0
-            pipes = self.piped.setdefault(start, {})
-            pipes[at - start] = pipe
-            yield from self._to_pipe(pipe, behind - self._held)
-            piped = len(pipe)
-            if not piped:
-                del pipes[at - start]
-            at = behind - piped
-            end -= piped
-            self._end -= piped
-            del pipe  # it goes back to the pool as soon as its batch is sent
         yield from self._to_memory(end)
         return end
+
+    def _out_of_pipe(self, pipe: Pipe, at: int) -> Generator[None, None, int]:
+        """All of the batch that begins there comes to memory, for the pipe is full; returns where it ends."""
+        behind = at + batch_size(self._memory, at)[0]
+        self._held += pipe.held
+        pipe.read_into(self._memory[self._held - pipe.held : self._held])
+        yield from self._to_memory(behind)
+        return behind
 
     def _to_memory(self, until: int) -> _Steps:
         while self._held < until:
@@ -152,37 +163,11 @@ class FetchReader:
             if self._took(count):
                 yield
 
-    def _to_pipe(self, pipe: Pipe, size: int) -> _Steps:
-        """So many bytes, or all of them to memory if the pipe does not hold them."""
-        left = size
-        while left:
-            try:
-                count = pipe.fill(self._sock.fileno(), left)
-            except (BlockingIOError, InterruptedError):
-                if self._has_more():
-                    until = self._held + size
-                    self._held += len(pipe)
-                    pipe.read_into(self._memory[self._held - len(pipe) : self._held])
-                    yield from self._to_memory(until)
-                    return
-                yield
-                continue
-            left -= count
-            if self._took(count):
-                yield
-
     def _took(self, count: int) -> bool:
         """So many bytes; returns whether others have their turn now."""
         self.received += count
         self._ended = not count
         return not count or self.received >= self._pause_at
-
-    def _has_more(self) -> bool:
-        """Then it is the pipe that is full."""
-        try:
-            return bool(self._sock.recv(1, socket.MSG_PEEK))
-        except (BlockingIOError, InterruptedError):
-            return False
 
     def _parsed(self, parse: Callable[[memoryview, int], _T], position: int) -> Generator[None, None, _T]:
         """What `parse` finds at `position`, once enough has come for it."""
@@ -204,11 +189,3 @@ def _topics(view: memoryview, _: int) -> tuple[int, int]:
 
 def _records(view: memoryview, position: int) -> tuple[int, int]:
     return fetch.read_partition(view, position)[-2:]
-
-
-def _size(memory: memoryview, at: int) -> tuple[int, bool]:
-    """Of the batch there, and whether it is a large one that can go on as it is."""
-    _, length, _, magic, _, flags, last, _, _, _, _, _, count = HEADER.unpack_from(memory, at)
-    size = int(length) + LOG_OVERHEAD
-    plain = magic == 2 and 0 < count == last + 1 and not flags & ~(COMPRESSION | TRANSACTIONAL)
-    return size, plain and LEAST_BYTES <= size <= MOST_BYTES

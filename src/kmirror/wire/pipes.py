@@ -23,26 +23,26 @@ MOST_BYTES: Final = 400 << 10
 
 
 class Pipe:
-    """`len` tells how many bytes wait in it. It goes back to its pool when nobody has it any more."""
+    """`held` bytes wait in it. It goes back to its pool when nobody has it any more."""
 
-    __slots__ = ("_pool", "_read", "_waiting", "_write")
+    __slots__ = ("_pool", "held", "read_end", "write_end")
 
     def __init__(self, pool: "PipePool", read: int, write: int) -> None:
         self._pool = pool
-        self._read = read
-        self._write = write
-        self._waiting = 0
+        self.read_end = read
+        self.write_end = write
+        self.held = 0
 
     def __len__(self) -> int:
-        return self._waiting
+        return self.held
 
     def __bool__(self) -> bool:
         return True
 
     def fill(self, sock: int, most: int) -> int:
         """Takes at most so many bytes from a socket; 0 at its end. Raises BlockingIOError: it has none, or is full."""
-        count = os.splice(sock, self._write, most, flags=_NONBLOCK)
-        self._waiting += count
+        count = os.splice(sock, self.write_end, most, flags=_NONBLOCK)
+        self.held += count
         return count
 
     def empty(self, sock: int) -> int:
@@ -50,18 +50,18 @@ class Pipe:
 
         The kernel sends it at once: to hold its end back for what follows took as much CPU as it spared, and time.
         """
-        count = os.splice(self._read, sock, self._waiting, flags=_NONBLOCK)
-        self._waiting -= count
+        count = os.splice(self.read_end, sock, self.held, flags=_NONBLOCK)
+        self.held -= count
         return count
 
     def read_into(self, buffer: memoryview) -> None:
         """All that waits, which is as long as `buffer`."""
-        assert len(buffer) == self._waiting
-        while self._waiting:
-            self._waiting -= os.readv(self._read, [buffer[-self._waiting :]])
+        assert len(buffer) == self.held
+        while self.held:
+            self.held -= os.readv(self.read_end, [buffer[-self.held :]])
 
     def __del__(self) -> None:
-        self._pool._given_back(self._read, self._write, is_empty=not self._waiting)  # noqa: SLF001
+        self._pool._given_back(self.read_end, self.write_end, is_empty=not self.held)  # noqa: SLF001
 
 
 class PipePool:

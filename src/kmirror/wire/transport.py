@@ -14,15 +14,13 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from kmirror.wire.pipes import Pipe
+from kmirror.wire import relay
+from kmirror.wire.relay import Part
 
-_PARTS_AT_ONCE: Final = 64  # far below IOV_MAX, and more than the kernel takes at once of large ones
 _LARGE_BYTES: Final = 64 << 10
 
 MEMORY_AT_ONCE_BYTES: Final = 256 << 10
 """Of a large frame that comes to memory: fits into a core's cache until it is looked at."""
-
-Part = bytes | bytearray | memoryview | Pipe
 
 
 class Receiver(asyncio.BufferedProtocol):
@@ -98,42 +96,10 @@ class SocketTransport(asyncio.Transport):
 
     def _send(self) -> None:
         """As much as the kernel takes."""
-        while self._parts:
-            first = self._parts[0]
-            try:
-                sent = self._send_pipe(first) if isinstance(first, Pipe) else self._send_memory()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as e:
-                self._lose(e)
-                return
-            self._waiting_bytes -= sent
-
-    def _send_pipe(self, pipe: Pipe) -> int:
-        sent = pipe.empty(self._sock.fileno())
-        if not len(pipe):
-            self._parts.popleft()
-        return sent
-
-    def _send_memory(self) -> int:
-        """The first parts, up to one that is in a pipe: the kernel holds them back until that follows."""
-        parts: list[bytes | bytearray | memoryview] = []
-        flags = 0
-        for part in self._parts:
-            if isinstance(part, Pipe):
-                flags = socket.MSG_MORE
-                break
-            if len(parts) == _PARTS_AT_ONCE:
-                break
-            parts.append(part)
-        left = sent = self._sock.sendmsg(parts, (), flags)
-        for part in parts:
-            if left < len(part):
-                self._parts[0] = memoryview(part)[left:]
-                break
-            left -= len(part)
-            self._parts.popleft()
-        return sent
+        try:
+            self._waiting_bytes -= relay.send(self._sock, self._parts)
+        except OSError as e:
+            self._lose(e)
 
     def _on_writable(self) -> None:
         self._send()

@@ -1,0 +1,211 @@
+"""Large batches led into pipes, and parts sent, in C and in Python: the same for any bytes, however they go."""
+
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kmirror.wire import relay
+from kmirror.wire.pipes import Pipe, PipePool
+from kmirror.wire.relay import Led, Part, Why, lead_slowly, send_slowly
+from support.batches import LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch
+from support.compiled import compiled as built
+
+batches = st.builds(
+    lambda size, flags: batch(0, [Rec(0, os.urandom(size))], attributes=flags),
+    st.integers(0, 3_000),
+    st.sampled_from([0, 0, 0, TRANSACTIONAL, LOG_APPEND_TIME]),
+)
+damage = st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=2)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> ModuleType:
+    return built("_relay")
+
+
+class FewPipes(PipePool):
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def take(self) -> Pipe | None:
+        self.left -= 1
+        return super().take() if self.left >= 0 else None
+
+
+def led_by(part: ModuleType) -> Any:
+    """Called as `lead_slowly` is."""
+    return lambda sock, *arguments, pool, begun: part.lead(sock.fileno(), *arguments, pool, begun)
+
+
+def sent_by(part: ModuleType) -> Any:
+    """Called as `send_slowly` is."""
+    return lambda sock, parts: part.send(sock.fileno(), parts, Pipe)
+
+
+def content(pipe: Pipe) -> bytes:
+    out = bytearray(pipe.held)
+    pipe.read_into(memoryview(out))
+    return bytes(out)
+
+
+def led(lead: Any, records: bytes, pieces: list[int], limits: tuple[int, int, int]) -> Iterator[object]:
+    """All that is told, until another batch comes; what is in memory, and in pipes.
+
+    `limits`: of bytes at a time, of pipes, and how much longer the memory is.
+    """
+    most, pipes, room = limits
+    memory = memoryview(bytearray(len(records) + room))
+    pool = FewPipes(pipes)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        held, at, end, begun, sent, sizes = 0, 0, len(records), None, 0, list(pieces)
+        why = Why.MORE
+        while why in {Why.MORE, Why.TURN}:
+            if why is Why.MORE and sent < len(records):
+                size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
+                sent += theirs.send(records[sent : sent + size])
+            elif why is Why.MORE:
+                theirs.close()
+            found: Led = lead(ours, memory, (held, at, end), (most, 100, 2_000), pool=pool, begun=begun)
+            number, (held, at, end), count, pairs, begun = found
+            why = Why(number)
+            yield why, held, at, end, count
+            yield [(place, content(pipe)) for place, pipe in pairs]
+            yield begun.held if begun else None
+        yield bytes(memory)
+        yield content(begun) if begun else b""
+
+
+@given(
+    st.lists(batches, max_size=6),
+    damage,
+    st.lists(st.integers(1, 5_000), min_size=1, max_size=6),
+    st.tuples(st.integers(1, 10_000), st.integers(0, 8), st.integers(0, 70)),
+)
+def test_the_compiled_twin_leads_alike(
+    compiled: ModuleType,
+    log: list[bytes],
+    damaged: list[tuple[int, int]],
+    pieces: list[int],
+    limits: tuple[int, int, int],
+) -> None:
+    records = bytearray().join(log) + bytes(limits[2])
+    for at, value in damaged:
+        if records:
+            records[at % len(records)] = value
+
+    assert list(led(led_by(compiled), bytes(records), pieces, limits)) == list(
+        led(lead_slowly, bytes(records), pieces, limits)
+    )
+
+
+def test_a_pipe_that_is_full_is_told(compiled: ModuleType) -> None:
+    """In many small packets a batch takes more pieces than a pipe has."""
+    data = batch(0, [Rec(0, bytes(100_000))])
+    whys = []
+    for lead in (lead_slowly, led_by(compiled)):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            memory, pool = memoryview(bytearray(len(data))), PipePool()
+            held, at, end, begun, why = 0, 0, len(data), None, Why.MORE
+            for sent in range(0, len(data), 100):
+                theirs.send(data[sent : sent + 100])
+                why, (held, at, end), _, _, begun = lead(
+                    ours, memory, (held, at, end), (1 << 20, 62, 1 << 20), pool=pool, begun=begun
+                )
+                if why != Why.MORE:
+                    break
+            whys.append((Why(why), held, begun.held if begun else None))
+            assert bytes(memory[:held]) == data[:61]
+    assert whys[0] == whys[1]
+    assert whys[0][0] is Why.FULL
+
+
+@pytest.mark.parametrize(
+    ("held", "at", "end"), [(-1, 0, 100), (0, -1, 100), (0, 0, 101), (101, 0, 100), (0, 50, 2**40)]
+)
+def test_nothing_is_written_beside_the_memory(compiled: ModuleType, held: int, at: int, end: int) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with pytest.raises(ValueError, match="not within the memory"):
+            compiled.lead(ours.fileno(), memoryview(bytearray(100)), (held, at, end), (1, 1, 1), PipePool(), None)
+        with pytest.raises((BufferError, TypeError)):
+            compiled.lead(ours.fileno(), memoryview(bytes(100)), (0, 0, 100), (1, 1, 1), PipePool(), None)
+
+
+parts = st.lists(st.tuples(st.binary(min_size=1, max_size=3_000), st.booleans()), max_size=150)
+
+
+def of(found: list[tuple[bytes, bool]], pool: PipePool) -> deque[Part]:
+    out: deque[Part] = deque()
+    for data, in_pipe in found:
+        pipe = pool.take() if in_pipe else None
+        if pipe is None:
+            out.append(memoryview(data) if len(data) % 2 else data)
+            continue
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.send(data)
+            assert pipe.fill(theirs.fileno(), len(data)) == len(data)
+        out.append(pipe)
+    return out
+
+
+@given(parts, st.lists(st.integers(1, 20_000), min_size=1, max_size=4))
+def test_both_twins_send_all_in_order_however_little_the_kernel_takes(
+    compiled: ModuleType, found: list[tuple[bytes, bool]], reads: list[int]
+) -> None:
+    expected = b"".join(data for data, _ in found)
+    for send in (send_slowly, sent_by(compiled)):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+            waiting, received, sent, turn = of(found, PipePool()), b"", 0, 0
+            while waiting:
+                sent += send(ours, waiting)
+                assert sent + sum(map(len, waiting)) == len(expected)
+                turn += 1
+                received += theirs.recv(reads[turn % len(reads)]) if sent > len(received) else b""
+            ours.close()
+            while data := theirs.recv(1 << 20):
+                received += data
+        assert received == expected
+
+
+@pytest.mark.parametrize("in_pipe", [False, True])
+def test_a_broken_socket_is_told_by_both(compiled: ModuleType, in_pipe: bool) -> None:
+    for send in (send_slowly, sent_by(compiled)):
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            waiting = of([(b"x" * 100, in_pipe)], PipePool())
+            theirs.close()
+            with pytest.raises(BrokenPipeError):
+                send(ours, waiting)
+
+
+def test_a_reset_is_told_by_both(compiled: ModuleType) -> None:
+    for lead in (lead_slowly, led_by(compiled)):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            ours = socket.create_connection(server.getsockname())
+            theirs, _ = server.accept()
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            theirs.close()
+            with ours, pytest.raises(ConnectionResetError):
+                lead(ours, memoryview(bytearray(100)), (0, 0, 100), (1, 1, 1), pool=PipePool(), begun=None)
+
+
+def test_what_is_installed_uses_the_twin_that_is_there() -> None:
+    assert relay.is_compiled == hasattr(relay, "_lead")
