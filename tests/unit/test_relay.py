@@ -109,6 +109,21 @@ def test_the_compiled_twin_leads_alike(
     )
 
 
+@pytest.mark.parametrize("cut", [0, 1])
+@pytest.mark.parametrize("by_c", [False, True])
+def test_a_batch_that_is_cut_off_stays_out_of_pipes(compiled: ModuleType, cut: int, by_c: bool) -> None:
+    """The last one of a partition may be: what it says of itself lies beyond its records."""
+    data = batch(0, [Rec(0, bytes(1_000))])
+    memory, end = memoryview(bytearray(len(data))), len(data) - cut
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.send(data)
+        lead = led_by(compiled) if by_c else lead_slowly
+        found = lead(ours, memory, (0, 0, end), (1 << 20, 62, 1 << 20), pool=PipePool(), begun=None)
+    assert (found[0], found[2], len(found[3])) == (Why.OTHER, 61 if cut else len(data), not cut)
+
+
 def test_a_pipe_that_is_full_is_told(compiled: ModuleType) -> None:
     """In many small packets a batch takes more pieces than a pipe has."""
     data = batch(0, [Rec(0, bytes(100_000))])
@@ -144,13 +159,13 @@ def test_nothing_is_written_beside_the_memory(compiled: ModuleType, held: int, a
             compiled.lead(ours.fileno(), memoryview(bytes(100)), (0, 0, 100), (1, 1, 1), PipePool(), None)
 
 
-parts = st.lists(st.tuples(st.binary(min_size=1, max_size=3_000), st.booleans()), max_size=150)
+parts = st.lists(st.tuples(st.binary(max_size=3_000), st.booleans()), max_size=150)
 
 
 def of(found: list[tuple[bytes, bool]], pool: PipePool) -> deque[Part]:
     out: deque[Part] = deque()
     for data, in_pipe in found:
-        pipe = pool.take() if in_pipe else None
+        pipe = pool.take() if in_pipe and data else None
         if pipe is None:
             out.append(memoryview(data) if len(data) % 2 else data)
             continue

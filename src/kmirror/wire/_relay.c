@@ -55,7 +55,7 @@ static int set_held(PyObject *pipe, long long bytes)
 /* Takes so many bytes of memory away from the front of `parts`; -1 with an exception. */
 static int take_away(PyObject *parts, ssize_t bytes)
 {
-    while (bytes > 0) {
+    do {
         PyObject *first = PySequence_GetItem(parts, 0);
         if (!first)
             return -1;
@@ -76,7 +76,7 @@ static int take_away(PyObject *parts, ssize_t bytes)
             return -1;
         Py_DECREF(done);
         bytes -= size;
-    }
+    } while (bytes > 0);
     return 0;
 }
 
@@ -109,7 +109,7 @@ static ssize_t send_memory(int socket, PyObject *parts, PyObject *pipe_type, int
     while (count)
         PyBuffer_Release(&buffers[--count]);
     errno = fault;
-    if (sent > 0 && take_away(parts, sent)) {
+    if (sent >= 0 && take_away(parts, sent)) {
         *failed = 1;
         return -1;
     }
@@ -122,7 +122,7 @@ static ssize_t send_pipe(int socket, PyObject *parts, PyObject *pipe, int *faile
     long long held = number_of(pipe, held_name), from = number_of(pipe, read_end_name);
     *failed = held < 0 || from < 0;
     ssize_t sent = *failed ? -1 : splice((int)from, NULL, socket, NULL, (size_t)held, SPLICE_F_NONBLOCK);
-    if (sent > 0) {
+    if (sent >= 0) {
         *failed = set_held(pipe, held - sent);
         if (!*failed && sent == held) {
             PyObject *done = PyObject_CallMethodObjArgs(parts, popleft_name, NULL);
