@@ -32,12 +32,3 @@ def _module(name: str, path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
-
-
-def use(part: ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done for each large batch is done by `part`, or by plain Python."""
-    from kmirror.wire import relay
-
-    monkeypatch.setattr(relay, "is_compiled", part is not None)
-    for name in ("lead", "send"):
-        monkeypatch.setattr(relay, f"_{name}", getattr(part, name, None), raising=False)

@@ -20,7 +20,7 @@ from kmirror.engine.translate import translate
 from kmirror.model.access import Access
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
-from kmirror.wire import fetch_reader
+from kmirror.wire import fetch_reader, relay
 from kmirror.wire.batch import sizes
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import ConnectionLost, ProtocolError
@@ -29,7 +29,7 @@ from kmirror.wire.fetch_reader import FetchReader
 from kmirror.wire.pipes import MOST_BYTES, Pipe, PipePool
 from kmirror.wire.topic_id import topic_id_text
 from support.batches import CONTROL, LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch
-from support.compiled import compiled, use
+from support.compiled import compiled
 from support.raw_frames import Reader, Writer, frame, request, with_server
 from support.source_log import SourceLog, source_logs
 from support.steps import plain
@@ -55,7 +55,7 @@ def small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, params=["compiled", "plain Python"])
 def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(compiled("_relay") if request.param == "compiled" else None, monkeypatch)
+    monkeypatch.setattr(relay, "lead", compiled("_relay").lead if request.param == "compiled" else relay.lead_slowly)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Large batches led into pipes, and parts sent, in C and in Python: the same for any bytes, however they go."""
 
+import importlib.util
 import os
 import socket
 import struct
@@ -41,16 +42,6 @@ class FewPipes(PipePool):
         return super().take() if self.left >= 0 else None
 
 
-def led_by(part: ModuleType) -> Any:
-    """Called as `lead_slowly` is."""
-    return lambda sock, *arguments, pool, begun: part.lead(sock.fileno(), *arguments, pool, begun)
-
-
-def sent_by(part: ModuleType) -> Any:
-    """Called as `send_slowly` is."""
-    return lambda sock, parts: part.send(sock.fileno(), parts, Pipe)
-
-
 def content(pipe: Pipe) -> bytes:
     out = bytearray(pipe.held)
     pipe.read_into(memoryview(out))
@@ -76,8 +67,8 @@ def led(lead: Any, records: bytes, pieces: list[int], limits: tuple[int, int, in
                 sent += theirs.send(records[sent : sent + size])
             elif why is Why.MORE:
                 theirs.close()
-            found: Led = lead(ours, memory, (held, at, end), (most, 100, 2_000), pool=pool, begun=begun)
-            number, (held, at, end), count, pairs, begun = found
+            found: Led = lead(ours, memory, (held, at, end, begun), (most, 100, 2_000), pool)
+            number, (held, at, end, begun), count, pairs = found
             why = Why(number)
             yield why, held, at, end, count
             yield [(place, content(pipe)) for place, pipe in pairs]
@@ -104,7 +95,7 @@ def test_the_compiled_twin_leads_alike(
         if records:
             records[at % len(records)] = value
 
-    assert list(led(led_by(compiled), bytes(records), pieces, limits)) == list(
+    assert list(led(compiled.lead, bytes(records), pieces, limits)) == list(
         led(lead_slowly, bytes(records), pieces, limits)
     )
 
@@ -119,8 +110,8 @@ def test_a_batch_that_is_cut_off_stays_out_of_pipes(compiled: ModuleType, cut: i
     with ours, theirs:
         ours.setblocking(False)
         theirs.send(data)
-        lead = led_by(compiled) if by_c else lead_slowly
-        found = lead(ours, memory, (0, 0, end), (1 << 20, 62, 1 << 20), pool=PipePool(), begun=None)
+        lead = compiled.lead if by_c else lead_slowly
+        found = lead(ours, memory, (0, 0, end, None), (1 << 20, 62, 1 << 20), PipePool())
     assert (found[0], found[2], len(found[3])) == (Why.OTHER, 61 if cut else len(data), not cut)
 
 
@@ -128,7 +119,7 @@ def test_a_pipe_that_is_full_is_told(compiled: ModuleType) -> None:
     """In many small packets a batch takes more pieces than a pipe has."""
     data = batch(0, [Rec(0, bytes(100_000))])
     whys = []
-    for lead in (lead_slowly, led_by(compiled)):
+    for lead in (lead_slowly, compiled.lead):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
@@ -136,8 +127,8 @@ def test_a_pipe_that_is_full_is_told(compiled: ModuleType) -> None:
             held, at, end, begun, why = 0, 0, len(data), None, Why.MORE
             for sent in range(0, len(data), 100):
                 theirs.send(data[sent : sent + 100])
-                why, (held, at, end), _, _, begun = lead(
-                    ours, memory, (held, at, end), (1 << 20, 62, 1 << 20), pool=pool, begun=begun
+                why, (held, at, end, begun), _, _ = lead(
+                    ours, memory, (held, at, end, begun), (1 << 20, 62, 1 << 20), pool
                 )
                 if why != Why.MORE:
                     break
@@ -154,9 +145,9 @@ def test_nothing_is_written_beside_the_memory(compiled: ModuleType, held: int, a
     ours, theirs = socket.socketpair()
     with ours, theirs:
         with pytest.raises(ValueError, match="not within the memory"):
-            compiled.lead(ours.fileno(), memoryview(bytearray(100)), (held, at, end), (1, 1, 1), PipePool(), None)
+            compiled.lead(ours, memoryview(bytearray(100)), (held, at, end, None), (1, 1, 1), PipePool())
         with pytest.raises((BufferError, TypeError)):
-            compiled.lead(ours.fileno(), memoryview(bytes(100)), (0, 0, 100), (1, 1, 1), PipePool(), None)
+            compiled.lead(ours, memoryview(bytes(100)), (0, 0, 100, None), (1, 1, 1), PipePool())
 
 
 parts = st.lists(st.tuples(st.binary(max_size=3_000), st.booleans()), max_size=150)
@@ -182,7 +173,7 @@ def test_both_twins_send_all_in_order_however_little_the_kernel_takes(
     compiled: ModuleType, found: list[tuple[bytes, bool]], reads: list[int]
 ) -> None:
     expected = b"".join(data for data, _ in found)
-    for send in (send_slowly, sent_by(compiled)):
+    for send in (send_slowly, compiled.send):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
@@ -201,7 +192,7 @@ def test_both_twins_send_all_in_order_however_little_the_kernel_takes(
 
 @pytest.mark.parametrize("in_pipe", [False, True])
 def test_a_broken_socket_is_told_by_both(compiled: ModuleType, in_pipe: bool) -> None:
-    for send in (send_slowly, sent_by(compiled)):
+    for send in (send_slowly, compiled.send):
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)
@@ -211,16 +202,30 @@ def test_a_broken_socket_is_told_by_both(compiled: ModuleType, in_pipe: bool) ->
                 send(ours, waiting)
 
 
+def test_a_closed_socket_is_told_by_both(compiled: ModuleType) -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    theirs.close()
+    for send, lead in ((send_slowly, lead_slowly), (compiled.send, compiled.lead)):
+        assert send(ours, deque()) == 0
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            send(ours, deque([b"x"]))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            lead(ours, memoryview(bytearray(100)), (0, 0, 100, None), (1, 1, 1), PipePool())
+
+
 def test_a_reset_is_told_by_both(compiled: ModuleType) -> None:
-    for lead in (lead_slowly, led_by(compiled)):
+    for lead in (lead_slowly, compiled.lead):
         with socket.create_server(("127.0.0.1", 0)) as server:
             ours = socket.create_connection(server.getsockname())
             theirs, _ = server.accept()
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             theirs.close()
             with ours, pytest.raises(ConnectionResetError):
-                lead(ours, memoryview(bytearray(100)), (0, 0, 100), (1, 1, 1), pool=PipePool(), begun=None)
+                lead(ours, memoryview(bytearray(100)), (0, 0, 100, None), (1, 1, 1), PipePool())
 
 
 def test_what_is_installed_uses_the_twin_that_is_there() -> None:
-    assert relay.is_compiled == hasattr(relay, "_lead")
+    twins = (relay.lead, relay.send)
+    there = importlib.util.find_spec("kmirror.wire._relay") is not None
+    assert (twins == (lead_slowly, send_slowly)) is not there

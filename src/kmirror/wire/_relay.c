@@ -21,7 +21,7 @@
 /* Why `lead` returns: as in relay.py. */
 enum { MORE, TURN, OTHER, FULL, OVER };
 
-static PyObject *held_name, *read_end_name, *write_end_name, *popleft_name, *take_name;
+static PyObject *held_name, *read_end_name, *write_end_name, *popleft_name, *take_name, *pipe_type;
 
 static int would_wait(void)
 {
@@ -37,6 +37,17 @@ static long long number_of(PyObject *object, PyObject *name)
     long long number = PyLong_AsLongLong(value);
     Py_DECREF(value);
     return number;
+}
+
+/* Of a socket; one that is closed has -1, which system calls refuse. 0 with an exception. */
+static int descriptor_of(PyObject *socket, int *descriptor)
+{
+    PyObject *value = PyObject_CallMethod(socket, "fileno", NULL);
+    if (!value)
+        return 0;
+    *descriptor = (int)PyLong_AsLong(value);
+    Py_DECREF(value);
+    return !PyErr_Occurred();
 }
 
 /* Sets how many bytes wait in a pipe; -1 with an exception. */
@@ -81,7 +92,7 @@ static int take_away(PyObject *parts, ssize_t bytes)
 }
 
 /* Sends the first parts, up to one that is in a pipe; how many bytes, -1 with errno or, where `*failed`, an exception. */
-static ssize_t send_memory(int socket, PyObject *parts, PyObject *pipe_type, int *failed)
+static ssize_t send_memory(int socket, PyObject *parts, int *failed)
 {
     Py_buffer buffers[PARTS_AT_ONCE];
     struct iovec pieces[PARTS_AT_ONCE];
@@ -135,11 +146,12 @@ static ssize_t send_pipe(int socket, PyObject *parts, PyObject *pipe, int *faile
 
 static PyObject *send_parts(PyObject *module, PyObject *arguments)
 {
-    PyObject *parts, *pipe_type;
+    PyObject *socket_object, *parts;
     int socket, failed = 0;
     long long total = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "iOO", &socket, &parts, &pipe_type))
+    if (!PyArg_ParseTuple(arguments, "OO", &socket_object, &parts) ||
+        !descriptor_of(socket_object, &socket))
         return NULL;
     for (;;) {
         Py_ssize_t left = PyObject_Size(parts);
@@ -151,7 +163,7 @@ static PyObject *send_parts(PyObject *module, PyObject *arguments)
         if (!first)
             return NULL;
         ssize_t sent = (PyObject *)Py_TYPE(first) == pipe_type ? send_pipe(socket, parts, first, &failed)
-                                                              : send_memory(socket, parts, pipe_type, &failed);
+                                                              : send_memory(socket, parts, &failed);
         int fault = errno;
         Py_DECREF(first);
         if (failed)
@@ -193,13 +205,14 @@ static int has_more(int socket)
 
 static PyObject *lead(PyObject *module, PyObject *arguments)
 {
-    PyObject *memory, *pool, *begun;
+    PyObject *socket_object, *memory, *pool, *begun;
     Py_buffer view;
     Py_ssize_t held, at, end, most, least, largest, came_in_all = 0;
     int socket, why = OTHER, failed = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "iO(nnn)(nnn)OO", &socket, &memory, &held, &at, &end, &most, &least, &largest,
-                          &pool, &begun) ||
+    if (!PyArg_ParseTuple(arguments, "OO(nnnO)(nnn)O", &socket_object, &memory, &held, &at, &end, &begun, &most, &least,
+                          &largest, &pool) ||
+        !descriptor_of(socket_object, &socket) ||
         PyObject_GetBuffer(memory, &view, PyBUF_WRITABLE))
         return NULL;
     PyObject *led = PyList_New(0);
@@ -265,7 +278,7 @@ static PyObject *lead(PyObject *module, PyObject *arguments)
     }
     PyBuffer_Release(&view);
     if (!failed)
-        return Py_BuildValue("i(nnn)nNN", why, held, at, end, came_in_all, led, begun);
+        return Py_BuildValue("i(nnnN)nN", why, held, at, end, begun, came_in_all, led);
     Py_XDECREF(led);
     Py_XDECREF(begun);
     return NULL;
@@ -286,7 +299,10 @@ PyMODINIT_FUNC PyInit__relay(void)
     write_end_name = PyUnicode_InternFromString("write_end");
     popleft_name = PyUnicode_InternFromString("popleft");
     take_name = PyUnicode_InternFromString("take");
-    if (!held_name || !read_end_name || !write_end_name || !popleft_name || !take_name)
+    PyObject *pipes = PyImport_ImportModule("kmirror.wire.pipes");
+    pipe_type = pipes ? PyObject_GetAttrString(pipes, "Pipe") : NULL;
+    Py_XDECREF(pipes);
+    if (!held_name || !read_end_name || !write_end_name || !popleft_name || !take_name || !pipe_type)
         return NULL;
     return PyModule_Create(&definition);
 }

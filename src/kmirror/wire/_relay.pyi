@@ -1,14 +1,10 @@
+import socket
 from collections import deque
 
-from kmirror.wire.pipes import Pipe, PipePool
+from kmirror.wire.pipes import PipePool
 from kmirror.wire.relay import Led, Part, Standing
 
 def lead(
-    socket: int,
-    memory: memoryview,
-    standing: Standing,
-    limits: tuple[int, int, int],
-    pool: PipePool,
-    begun: Pipe | None,
+    sock: socket.socket, memory: memoryview, standing: Standing, limits: tuple[int, int, int], pool: PipePool
 ) -> Led: ...
-def send(socket: int, parts: deque[Part], pipe_type: type[Pipe]) -> int: ...
+def send(sock: socket.socket, parts: deque[Part]) -> int: ...

@@ -11,10 +11,10 @@ import struct
 from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
-from kmirror.wire import fetch
+from kmirror.wire import fetch, relay
 from kmirror.wire.batch import HEADER_BYTES
 from kmirror.wire.pipes import LEAST_BYTES, MOST_BYTES, Pipe, PipePool
-from kmirror.wire.relay import Why, batch_size, lead
+from kmirror.wire.relay import Why, batch_size
 from kmirror.wire.topics import read_topic
 from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES
 from kmirror.wire.varint import skip_tags
@@ -113,9 +113,9 @@ class FetchReader:
         passed = 0
         begun: Pipe | None = None
         while at + HEADER_BYTES <= end and passed < _MOST_PASSED:
-            standing, limits = (self._held, at, end), (self._pause_at - self.received, LEAST_BYTES, MOST_BYTES)
-            why, (self._held, at, left), count, led, begun = lead(
-                self._sock, self._memory, standing, limits, pool=self._pool, begun=begun
+            standing, limits = (self._held, at, end, begun), (self._pause_at - self.received, LEAST_BYTES, MOST_BYTES)
+            why, (self._held, at, left, begun), count, led = relay.lead(
+                self._sock, self._memory, standing, limits, self._pool
             )
             self.received += count
             self._end -= end - left

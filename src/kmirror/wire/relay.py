@@ -11,6 +11,8 @@ from typing import Final
 from kmirror.wire.batch import COMPRESSION, HEADER, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
 from kmirror.wire.pipes import Pipe, PipePool
 
+__all__ = ["Led", "Part", "Standing", "Why", "batch_size", "lead", "lead_slowly", "send", "send_slowly"]
+
 _PARTS_AT_ONCE: Final = 64  # far below IOV_MAX, and more than the kernel takes at once of large ones
 
 Memory = bytes | bytearray | memoryview
@@ -32,44 +34,23 @@ class Why(IntEnum):
     """The other side has hung up."""
 
 
-Standing = tuple[int, int, int]
+Standing = tuple[int, int, int, Pipe | None]
 """How many bytes of the answer memory holds, where the next batch begins in it, and where the partition's records end:
-so much less than the answer says as is in pipes."""
+so much less than the answer says as is in pipes. And a pipe that holds some of the next batch already."""
 
-Led = tuple[int, Standing, int, list[tuple[int, Pipe]], Pipe | None]
-"""Why it returns, how it stands, and how many bytes have come; where batches begin of which the rest is in a pipe; and
-a pipe that holds some of the next one."""
+Led = tuple[int, Standing, int, list[tuple[int, Pipe]]]
+"""Why it returns, how it stands, how many bytes have come; and where batches begin of which the rest is in a pipe."""
 
 
-def lead(
-    sock: socket.socket,
-    memory: memoryview,
-    standing: Standing,
-    limits: tuple[int, int, int],
-    *,
-    pool: PipePool,
-    begun: Pipe | None,
+def lead_slowly(
+    sock: socket.socket, memory: memoryview, standing: Standing, limits: tuple[int, int, int], pool: PipePool
 ) -> Led:
     """Receives batches of a partition: their headers to `memory`, all else to pipes of `pool`. Raises OSError.
 
     Until another batch comes than one that can go on as it is and is of the right size. `limits`: how many bytes at
-    once, and the least and the largest size. `begun` holds some of the next batch already.
+    once, and the least and the largest size.
     """
-    if is_compiled:
-        return _lead(sock.fileno(), memory, standing, limits, pool, begun)
-    return lead_slowly(sock, memory, standing, limits, pool=pool, begun=begun)
-
-
-def lead_slowly(
-    sock: socket.socket,
-    memory: memoryview,
-    standing: Standing,
-    limits: tuple[int, int, int],
-    *,
-    pool: PipePool,
-    begun: Pipe | None,
-) -> Led:
-    held, at, end = standing
+    held, at, end, begun = standing
     most, least, largest = limits
     why, received = Why.OTHER, 0
     led: list[tuple[int, Pipe]] = []
@@ -100,7 +81,7 @@ def lead_slowly(
         if received >= most:
             why = Why.TURN
             break
-    return why, (held, at, end), received, led, begun
+    return why, (held, at, end, begun), received, led
 
 
 def batch_size(memory: memoryview, at: int) -> tuple[int, bool]:
@@ -119,16 +100,12 @@ def _has_more(sock: socket.socket) -> bool:
         return False
 
 
-def send(sock: socket.socket, parts: deque[Part]) -> int:
+def send_slowly(sock: socket.socket, parts: deque[Part]) -> int:
     """Sends as much as the kernel takes, and takes it away from `parts`; how many bytes. None of them is empty.
 
     Parts that stay where they are until then go out by one system call, up to one that is in a pipe: the kernel holds
     them back until that follows. Raises OSError.
     """
-    return _send(sock.fileno(), parts, Pipe) if is_compiled else send_slowly(sock, parts)
-
-
-def send_slowly(sock: socket.socket, parts: deque[Part]) -> int:
     total = 0
     while parts:
         first = parts[0]
@@ -165,9 +142,6 @@ def _send_memory(sock: socket.socket, parts: deque[Part]) -> int:
 
 
 try:
-    from kmirror.wire._relay import lead as _lead
-    from kmirror.wire._relay import send as _send
+    from kmirror.wire._relay import lead, send
 except ImportError:
-    is_compiled = False
-else:
-    is_compiled = True
+    lead, send = lead_slowly, send_slowly
