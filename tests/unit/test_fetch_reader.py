@@ -20,13 +20,13 @@ from kmirror.engine.translate import translate
 from kmirror.model.access import Access
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
-from kmirror.wire import fetch_reader, relay
+from kmirror.wire import fetch_reader, pipes, relay
 from kmirror.wire.batch import sizes
 from kmirror.wire.connection import Connection
 from kmirror.wire.errors import ConnectionLost, ProtocolError
 from kmirror.wire.fetch import Fetched, decode_fetch
 from kmirror.wire.fetch_reader import FetchReader
-from kmirror.wire.pipes import MOST_BYTES, Pipe, PipePool
+from kmirror.wire.pipes import MOST_BYTES, PipePool, PlainPipe, read_into
 from kmirror.wire.topic_id import topic_id_text
 from support.batches import CONTROL, LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch
 from support.compiled import compiled
@@ -55,7 +55,9 @@ def small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, params=["compiled", "plain Python"])
 def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "lead", compiled("_relay").lead if request.param == "compiled" else relay.lead_slowly)
+    by_c = request.param == "compiled"
+    monkeypatch.setattr(relay, "lead", compiled("_relay").lead if by_c else relay.lead_slowly)
+    monkeypatch.setattr(pipes, "Pipe", compiled("_relay").Pipe if by_c else PlainPipe)
 
 
 @pytest.fixture(autouse=True)
@@ -63,21 +65,6 @@ def nothing_is_left_open(twin: None) -> Iterator[None]:
     before = open_files()
     yield
     assert open_files() == before
-
-
-class Pool(PipePool):
-    """Of so many pipes."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
-        self.given = 0
-
-    def take(self) -> Pipe | None:
-        if self.given == self.most:
-            return None
-        self.given += 1
-        return super().take()
 
 
 def frame_of(logs: Sequence[tuple[bytes, Sequence[tuple[int, int]]]], version: int) -> bytes:
@@ -130,7 +117,7 @@ def whole(fetched: Fetched) -> bytes:
     for place, pipe in fetched.piped.items():
         held = 12 + int.from_bytes(fetched.records[place + 8 : place + 12]) - len(pipe)
         rest = bytearray(len(pipe))
-        pipe.read_into(memoryview(rest))
+        read_into(pipe, memoryview(rest))
         out += bytes(fetched.records[at : place + held]) + rest
         at = place + held
     return out + bytes(fetched.records[at:])
@@ -167,7 +154,7 @@ def test_the_steps_are_the_same(
     fetched = [log.fetch(position, data.draw(st.none() | st.integers(1, 900))) for log in logs]
     frame = frame_of([(bytes(records), aborted) for records, aborted in fetched], version)
     expected = decode_fetch(memoryview(bytearray(frame)), version).partitions
-    found = read(frame, version, pieces, Pool(most), there)
+    found = read(frame, version, pieces, PipePool(most), there)
     assert len(found) == len(expected) == len(logs)
     for ours, theirs in zip(found, expected, strict=True):
         assert (ours.topic, ours.partition, ours.aborted) == (theirs.topic, theirs.partition, theirs.aborted)
@@ -322,8 +309,7 @@ def test_the_other_side_hangs_up() -> None:
 def test_a_connection_that_breaks_frees_its_pipes() -> None:
     """At once: it may be kept for as long as the broker is away, and there are not many."""
     data = frame_of([(large(100_000), [])], 13)[4:]
-    pool = PipePool()
-    pool._most = 1
+    pool = PipePool(1)
 
     async def serve(reader: Reader, writer: Writer) -> None:
         _, _, correlation, _ = await request(reader)

@@ -6,15 +6,17 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmirror.wire import relay
-from kmirror.wire.pipes import Pipe, PipePool
+from kmirror.wire import pipes, relay
+from kmirror.wire.pipes import Pipe, PipePool, PlainPipe, fill, read_into
 from kmirror.wire.relay import Led, Part, Why, lead_slowly, send_slowly
 from support.batches import LOG_APPEND_TIME, TRANSACTIONAL, Rec, batch
 from support.compiled import compiled as built
@@ -32,32 +34,30 @@ def compiled() -> ModuleType:
     return built("_relay")
 
 
-class FewPipes(PipePool):
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.left = most
-
-    def take(self) -> Pipe | None:
-        self.left -= 1
-        return super().take() if self.left >= 0 else None
+@contextmanager
+def twin(module: ModuleType | None) -> Iterator[tuple[Any, Any]]:
+    """How to lead and to send, by C or not; meanwhile pools have such pipes."""
+    kind, lead, send = (module.Pipe, module.lead, module.send) if module else (PlainPipe, lead_slowly, send_slowly)
+    with patch.object(pipes, "Pipe", kind):
+        yield lead, send
 
 
 def content(pipe: Pipe) -> bytes:
     out = bytearray(pipe.held)
-    pipe.read_into(memoryview(out))
+    read_into(pipe, memoryview(out))
     return bytes(out)
 
 
-def led(lead: Any, records: bytes, pieces: list[int], limits: tuple[int, int, int]) -> Iterator[object]:
+def led(module: ModuleType | None, records: bytes, pieces: list[int], limits: tuple[int, int, int]) -> Iterator[object]:
     """All that is told, until another batch comes; what is in memory, and in pipes.
 
     `limits`: of bytes at a time, of pipes, and how much longer the memory is.
     """
-    most, pipes, room = limits
+    most, most_pipes, room = limits
     memory = memoryview(bytearray(len(records) + room))
-    pool = FewPipes(pipes)
+    pool = PipePool(most_pipes)
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    with ours, theirs, twin(module) as (lead, _):
         ours.setblocking(False)
         held, at, end, begun, sent, sizes = 0, 0, len(records), None, 0, list(pieces)
         why = Why.MORE
@@ -72,9 +72,9 @@ def led(lead: Any, records: bytes, pieces: list[int], limits: tuple[int, int, in
             why = Why(number)
             yield why, held, at, end, count
             yield [(place, content(pipe)) for place, pipe in pairs]
-            yield begun.held if begun else None
+            yield None if begun is None else begun.held
         yield bytes(memory)
-        yield content(begun) if begun else b""
+        yield b"" if begun is None else content(begun)
 
 
 @given(
@@ -95,9 +95,7 @@ def test_the_compiled_twin_leads_alike(
         if records:
             records[at % len(records)] = value
 
-    assert list(led(compiled.lead, bytes(records), pieces, limits)) == list(
-        led(lead_slowly, bytes(records), pieces, limits)
-    )
+    assert list(led(compiled, bytes(records), pieces, limits)) == list(led(None, bytes(records), pieces, limits))
 
 
 @pytest.mark.parametrize("cut", [0, 1])
@@ -107,10 +105,9 @@ def test_a_batch_that_is_cut_off_stays_out_of_pipes(compiled: ModuleType, cut: i
     data = batch(0, [Rec(0, bytes(1_000))])
     memory, end = memoryview(bytearray(len(data))), len(data) - cut
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    with ours, theirs, twin(compiled if by_c else None) as (lead, _):
         ours.setblocking(False)
         theirs.send(data)
-        lead = compiled.lead if by_c else lead_slowly
         found = lead(ours, memory, (0, 0, end, None), (1 << 20, 62, 1 << 20), PipePool())
     assert (found[0], found[2], len(found[3])) == (Why.OTHER, 61 if cut else len(data), not cut)
 
@@ -119,9 +116,9 @@ def test_a_pipe_that_is_full_is_told(compiled: ModuleType) -> None:
     """In many small packets a batch takes more pieces than a pipe has."""
     data = batch(0, [Rec(0, bytes(100_000))])
     whys = []
-    for lead in (lead_slowly, compiled.lead):
+    for module in (None, compiled):
         ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with ours, theirs, twin(module) as (lead, _):
             ours.setblocking(False)
             memory, pool = memoryview(bytearray(len(data))), PipePool()
             held, at, end, begun, why = 0, 0, len(data), None, Why.MORE
@@ -132,7 +129,7 @@ def test_a_pipe_that_is_full_is_told(compiled: ModuleType) -> None:
                 )
                 if why != Why.MORE:
                     break
-            whys.append((Why(why), held, begun.held if begun else None))
+            whys.append((Why(why), held, None if begun is None else begun.held))
             assert bytes(memory[:held]) == data[:61]
     assert whys[0] == whys[1]
     assert whys[0][0] is Why.FULL
@@ -163,7 +160,7 @@ def of(found: list[tuple[bytes, bool]], pool: PipePool) -> deque[Part]:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.send(data)
-            assert pipe.fill(theirs.fileno(), len(data)) == len(data)
+            assert fill(pipe, theirs.fileno(), len(data)) == len(data)
         out.append(pipe)
     return out
 
@@ -173,9 +170,9 @@ def test_both_twins_send_all_in_order_however_little_the_kernel_takes(
     compiled: ModuleType, found: list[tuple[bytes, bool]], reads: list[int]
 ) -> None:
     expected = b"".join(data for data, _ in found)
-    for send in (send_slowly, compiled.send):
+    for module in (None, compiled):
         ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with ours, theirs, twin(module) as (_, send):
             ours.setblocking(False)
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
             waiting, received, sent, turn = of(found, PipePool()), b"", 0, 0
@@ -192,9 +189,9 @@ def test_both_twins_send_all_in_order_however_little_the_kernel_takes(
 
 @pytest.mark.parametrize("in_pipe", [False, True])
 def test_a_broken_socket_is_told_by_both(compiled: ModuleType, in_pipe: bool) -> None:
-    for send in (send_slowly, compiled.send):
+    for module in (None, compiled):
         ours, theirs = socket.socketpair()
-        with ours:
+        with ours, twin(module) as (_, send):
             ours.setblocking(False)
             waiting = of([(b"x" * 100, in_pipe)], PipePool())
             theirs.close()
@@ -229,3 +226,4 @@ def test_what_is_installed_uses_the_twin_that_is_there() -> None:
     twins = (relay.lead, relay.send)
     there = importlib.util.find_spec("kmirror.wire._relay") is not None
     assert (twins == (lead_slowly, send_slowly)) is not there
+    assert (Pipe is PlainPipe) is not there

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmirror.wire import relay
-from kmirror.wire.pipes import Pipe, PipePool
+from kmirror.wire.pipes import Pipe, PipePool, fill
 from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES, Receiver, SocketTransport, open_socket
 
 
@@ -105,7 +105,7 @@ def piped(pool: PipePool, data: bytes) -> Pipe | bytes:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.send(data)
-        assert pipe.fill(theirs.fileno(), len(data)) == len(data)
+        assert fill(pipe, theirs.fileno(), len(data)) == len(data)
     return pipe
 
 

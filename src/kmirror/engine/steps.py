@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kmirror.wire.pipes import Pipe
+from kmirror.wire.pipes import Pipe, read_into
 
 
 class Gap(StrEnum):
@@ -56,7 +56,7 @@ class Append:
         if self.pipe is not None:
             batch = memoryview(bytearray(self.size))
             batch[: len(self.batch)] = self.batch
-            self.pipe.read_into(batch[len(self.batch) :])
+            read_into(self.pipe, batch[len(self.batch) :])
             self.batch, self.pipe, self.piped_bytes = batch, None, 0
         return self.batch
 

@@ -1,4 +1,5 @@
-/* The compiled twins of kmirror.wire.relay: large batches led from a socket into pipes, and the parts of requests sent.
+/* The compiled twins of kmirror.wire.pipes.Pipe and of kmirror.wire.relay: large batches led from a socket into pipes, and
+   the parts of requests sent.
 
    The stable ABI of Python 3.11, so one build serves every later version. Without it the twins in Python are used. No
    call here waits, so none lets other threads run meanwhile. */
@@ -9,7 +10,9 @@
 #include <Python.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <structmember.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -21,22 +24,12 @@
 /* Why `lead` returns: as in relay.py. */
 enum { MORE, TURN, OTHER, FULL, OVER };
 
-static PyObject *held_name, *read_end_name, *write_end_name, *popleft_name, *take_name, *pipe_type;
+static PyObject *popleft_name, *take_name, *free_name, *lost_name;
+static PyTypeObject *pipe_type;
 
 static int would_wait(void)
 {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-}
-
-/* An attribute that is a number; -1 with an exception. */
-static long long number_of(PyObject *object, PyObject *name)
-{
-    PyObject *value = PyObject_GetAttr(object, name);
-    if (!value)
-        return -1;
-    long long number = PyLong_AsLongLong(value);
-    Py_DECREF(value);
-    return number;
 }
 
 /* Of a socket; one that is closed has -1, which system calls refuse. 0 with an exception. */
@@ -50,15 +43,121 @@ static int descriptor_of(PyObject *socket, int *descriptor)
     return !PyErr_Occurred();
 }
 
-/* Sets how many bytes wait in a pipe; -1 with an exception. */
-static int set_held(PyObject *pipe, long long bytes)
+/* --- pipes --- */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *pool, *free, *ends;
+    int read_end, write_end;
+    long long held;
+} Pipe;
+
+static int is_pipe(PyObject *object)
 {
-    PyObject *value = PyLong_FromLongLong(bytes);
-    if (!value)
-        return -1;
-    int failed = PyObject_SetAttr(pipe, held_name, value);
-    Py_DECREF(value);
-    return failed;
+    return Py_TYPE(object) == pipe_type;
+}
+
+/* The pipe with these ends, which goes back to the list `free` of `pool`; NULL with an exception. */
+static Pipe *pipe_of(PyTypeObject *type, PyObject *pool, PyObject *free, PyObject *ends)
+{
+    int read_end, write_end;
+    if (!PyList_Check(free) || !PyTuple_Check(ends)) {
+        PyErr_SetString(PyExc_TypeError, "neither ends of a pipe nor a list of such");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(ends, "ii", &read_end, &write_end))
+        return NULL;
+    Pipe *pipe = (Pipe *)PyType_GenericAlloc(type, 0);
+    if (!pipe)
+        return NULL;
+    pipe->pool = Py_NewRef(pool);
+    pipe->free = Py_NewRef(free);
+    pipe->ends = Py_NewRef(ends);
+    pipe->read_end = read_end;
+    pipe->write_end = write_end;
+    return pipe;
+}
+
+static PyObject *pipe_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
+{
+    PyObject *pool, *ends;
+    (void)named;
+    if (!PyArg_ParseTuple(arguments, "OO", &pool, &ends))
+        return NULL;
+    PyObject *free = PyObject_GetAttr(pool, free_name);
+    if (!free)
+        return NULL;
+    Pipe *pipe = pipe_of(type, pool, free, ends);
+    Py_DECREF(free);
+    return (PyObject *)pipe;
+}
+
+/* Nobody has it any more: an empty one waits for the next batch. */
+static void pipe_dealloc(PyObject *object)
+{
+    Pipe *pipe = (Pipe *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject *fault, *value, *trace;
+    PyErr_Fetch(&fault, &value, &trace);
+    if (!pipe->held) {
+        if (PyList_Append(pipe->free, pipe->ends))
+            PyErr_WriteUnraisable(NULL);
+    } else {
+        PyObject *done = PyObject_CallMethodObjArgs(pipe->pool, lost_name, pipe->ends, NULL);
+        if (!done)
+            PyErr_WriteUnraisable(NULL);
+        Py_XDECREF(done);
+    }
+    PyErr_Restore(fault, value, trace);
+    Py_DECREF(pipe->pool);
+    Py_DECREF(pipe->free);
+    Py_DECREF(pipe->ends);
+    PyObject_Free(object);
+    Py_DECREF(type);
+}
+
+static Py_ssize_t pipe_length(PyObject *object)
+{
+    return (Py_ssize_t)((Pipe *)object)->held;
+}
+
+static PyMemberDef pipe_members[] = {
+    {"held", T_LONGLONG, offsetof(Pipe, held), 0, NULL},
+    {"read_end", T_INT, offsetof(Pipe, read_end), READONLY, NULL},
+    {"write_end", T_INT, offsetof(Pipe, write_end), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot pipe_slots[] = {
+    {Py_tp_new, pipe_new},         {Py_tp_dealloc, pipe_dealloc}, {Py_tp_members, pipe_members},
+    {Py_sq_length, pipe_length},   {Py_tp_doc, "As kmirror.wire.pipes.PlainPipe."},
+    {0, NULL},
+};
+
+static PyType_Spec pipe_spec = {"kmirror.wire._relay.Pipe", sizeof(Pipe), 0, Py_TPFLAGS_DEFAULT, pipe_slots};
+
+/* One of a pool's: of those that are free, or as it gives it. NULL: there is none, or with an exception. */
+static Pipe *taken(PyObject *pool)
+{
+    PyObject *free = PyObject_GetAttr(pool, free_name);
+    Py_ssize_t count = free ? PyList_Size(free) : -1;
+    Pipe *pipe = NULL;
+    if (count > 0) {
+        PyObject *ends = Py_NewRef(PyList_GetItem(free, count - 1));
+        if (!PyList_SetSlice(free, count - 1, count, NULL))
+            pipe = pipe_of(pipe_type, pool, free, ends);
+        Py_DECREF(ends);
+    } else if (!count) {
+        PyObject *found = PyObject_CallMethodObjArgs(pool, take_name, NULL);
+        if (found && is_pipe(found))
+            pipe = (Pipe *)found;
+        else if (found && found != Py_None)
+            PyErr_SetString(PyExc_TypeError, "not a pipe of this kind");
+        if (!pipe)
+            Py_XDECREF(found);
+    }
+    Py_XDECREF(free);
+    return pipe;
 }
 
 /* --- out --- */
@@ -102,7 +201,7 @@ static ssize_t send_memory(int socket, PyObject *parts, int *failed)
     *failed = there < 0;
     while (count < there && count < PARTS_AT_ONCE && !*failed) {
         PyObject *part = PySequence_GetItem(parts, count);
-        if (part && (PyObject *)Py_TYPE(part) == pipe_type) {
+        if (part && is_pipe(part)) {
             flags |= MSG_MORE;
             Py_DECREF(part);
             break;
@@ -128,20 +227,18 @@ static ssize_t send_memory(int socket, PyObject *parts, int *failed)
 }
 
 /* As `send_memory`, of a first part that is a pipe. */
-static ssize_t send_pipe(int socket, PyObject *parts, PyObject *pipe, int *failed)
+static ssize_t send_pipe(int socket, PyObject *parts, Pipe *pipe, int *failed)
 {
-    long long held = number_of(pipe, held_name), from = number_of(pipe, read_end_name);
-    *failed = held < 0 || from < 0;
-    ssize_t sent = *failed ? -1 : splice((int)from, NULL, socket, NULL, (size_t)held, SPLICE_F_NONBLOCK);
+    ssize_t sent = splice(pipe->read_end, NULL, socket, NULL, (size_t)pipe->held, SPLICE_F_NONBLOCK);
     if (sent >= 0) {
-        *failed = set_held(pipe, held - sent);
-        if (!*failed && sent == held) {
+        pipe->held -= sent;
+        if (!pipe->held) {
             PyObject *done = PyObject_CallMethodObjArgs(parts, popleft_name, NULL);
             *failed = !done;
             Py_XDECREF(done);
         }
     }
-    return *failed ? -1 : sent;
+    return sent;
 }
 
 static PyObject *send_parts(PyObject *module, PyObject *arguments)
@@ -162,8 +259,8 @@ static PyObject *send_parts(PyObject *module, PyObject *arguments)
         PyObject *first = PySequence_GetItem(parts, 0);
         if (!first)
             return NULL;
-        ssize_t sent = (PyObject *)Py_TYPE(first) == pipe_type ? send_pipe(socket, parts, first, &failed)
-                                                              : send_memory(socket, parts, &failed);
+        ssize_t sent = is_pipe(first) ? send_pipe(socket, parts, (Pipe *)first, &failed)
+                                      : send_memory(socket, parts, &failed);
         int fault = errno;
         Py_DECREF(first);
         if (failed)
@@ -205,21 +302,26 @@ static int has_more(int socket)
 
 static PyObject *lead(PyObject *module, PyObject *arguments)
 {
-    PyObject *socket_object, *memory, *pool, *begun;
+    PyObject *socket_object, *memory, *pool, *standing_pipe;
     Py_buffer view;
     Py_ssize_t held, at, end, most, least, largest, came_in_all = 0;
     int socket, why = OTHER, failed = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OO(nnnO)(nnn)O", &socket_object, &memory, &held, &at, &end, &begun, &most, &least,
-                          &largest, &pool) ||
+    if (!PyArg_ParseTuple(arguments, "OO(nnnO)(nnn)O", &socket_object, &memory, &held, &at, &end, &standing_pipe, &most,
+                          &least, &largest, &pool) ||
         !descriptor_of(socket_object, &socket) ||
         PyObject_GetBuffer(memory, &view, PyBUF_WRITABLE))
         return NULL;
     PyObject *led = PyList_New(0);
-    Py_INCREF(begun);
+    Pipe *begun = NULL;
     if (!led || at < 0 || held < 0 || held > view.len || end > view.len) {
         if (led)
             PyErr_SetString(PyExc_ValueError, "not within the memory");
+        failed = 1;
+    } else if (is_pipe(standing_pipe)) {
+        begun = (Pipe *)Py_NewRef(standing_pipe);
+    } else if (standing_pipe != Py_None) {
+        PyErr_SetString(PyExc_TypeError, "not a pipe of this kind");
         failed = 1;
     }
     while (!failed && at + HEADER_BYTES <= end) {
@@ -230,30 +332,24 @@ static PyObject *lead(PyObject *module, PyObject *arguments)
             Py_ssize_t size = size_for_pipe(bytes + at, end - at, least, largest);
             if (!size || at + size <= held)
                 break;
-            if (begun == Py_None) {
-                Py_DECREF(begun);
-                begun = PyObject_CallMethodObjArgs(pool, take_name, NULL);
-                if (!begun || begun == Py_None) {
-                    failed = !begun;
-                    break;
-                }
-            }
-            long long piped = number_of(begun, held_name), into = number_of(begun, write_end_name);
-            if ((failed = piped < 0 || into < 0))
+            if (!begun && !(begun = taken(pool))) {
+                failed = PyErr_Occurred() != NULL;
                 break;
-            came = splice(socket, NULL, (int)into, NULL, (size_t)(at + size - held - piped), SPLICE_F_NONBLOCK);
+            }
+            came = splice(socket, NULL, begun->write_end, NULL, (size_t)(at + size - held - begun->held),
+                          SPLICE_F_NONBLOCK);
             if (came > 0) {
-                piped += came;
-                if ((failed = set_held(begun, piped)))
-                    break;
-                if (held + piped == at + size) {
+                begun->held += came;
+                if (held + begun->held == at + size) {
                     PyObject *item = Py_BuildValue("nO", at, begun);
+                    end -= (Py_ssize_t)begun->held;
                     failed = !item || PyList_Append(led, item);
                     Py_XDECREF(item);
                     Py_DECREF(begun);
-                    begun = Py_NewRef(Py_None);
+                    begun = NULL;
                     at = held;
-                    end -= (Py_ssize_t)piped;
+                    if (failed)
+                        break;
                 }
             }
         } else {
@@ -278,9 +374,10 @@ static PyObject *lead(PyObject *module, PyObject *arguments)
     }
     PyBuffer_Release(&view);
     if (!failed)
-        return Py_BuildValue("i(nnnN)nN", why, held, at, end, begun, came_in_all, led);
+        return Py_BuildValue("i(nnnN)nN", why, held, at, end, begun ? (PyObject *)begun : Py_NewRef(Py_None),
+                             came_in_all, led);
     Py_XDECREF(led);
-    Py_XDECREF(begun);
+    Py_XDECREF((PyObject *)begun);
     return NULL;
 }
 
@@ -294,15 +391,16 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_relay", NULL, 0
 
 PyMODINIT_FUNC PyInit__relay(void)
 {
-    held_name = PyUnicode_InternFromString("held");
-    read_end_name = PyUnicode_InternFromString("read_end");
-    write_end_name = PyUnicode_InternFromString("write_end");
     popleft_name = PyUnicode_InternFromString("popleft");
     take_name = PyUnicode_InternFromString("take");
-    PyObject *pipes = PyImport_ImportModule("kmirror.wire.pipes");
-    pipe_type = pipes ? PyObject_GetAttrString(pipes, "Pipe") : NULL;
-    Py_XDECREF(pipes);
-    if (!held_name || !read_end_name || !write_end_name || !popleft_name || !take_name || !pipe_type)
+    free_name = PyUnicode_InternFromString("free");
+    lost_name = PyUnicode_InternFromString("lost");
+    pipe_type = (PyTypeObject *)PyType_FromSpec(&pipe_spec);
+    PyObject *module = PyModule_Create(&definition);
+    if (!popleft_name || !take_name || !free_name || !lost_name || !pipe_type || !module ||
+        PyModule_AddType(module, pipe_type)) {
+        Py_XDECREF(module);
         return NULL;
-    return PyModule_Create(&definition);
+    }
+    return module;
 }

@@ -1,8 +1,10 @@
 import socket
 from collections import deque
 
-from kmirror.wire.pipes import PipePool
+from kmirror.wire.pipes import PipePool, PlainPipe
 from kmirror.wire.relay import Led, Part, Standing
+
+class Pipe(PlainPipe): ...
 
 def lead(
     sock: socket.socket, memory: memoryview, standing: Standing, limits: tuple[int, int, int], pool: PipePool

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from kmirror.wire import fetch, relay
 from kmirror.wire.batch import HEADER_BYTES
-from kmirror.wire.pipes import LEAST_BYTES, MOST_BYTES, Pipe, PipePool
+from kmirror.wire.pipes import LEAST_BYTES, MOST_BYTES, Pipe, PipePool, read_into
 from kmirror.wire.relay import Why, batch_size
 from kmirror.wire.topics import read_topic
 from kmirror.wire.transport import MEMORY_AT_ONCE_BYTES
@@ -148,7 +148,7 @@ class FetchReader:
         """All of the batch that begins there comes to memory, for the pipe is full; returns where it ends."""
         behind = at + batch_size(self._memory, at)[0]
         self._held += pipe.held
-        pipe.read_into(self._memory[self._held - pipe.held : self._held])
+        read_into(pipe, self._memory[self._held - pipe.held : self._held])
         yield from self._to_memory(behind)
         return behind
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from kmirror.wire.batch import COMPRESSION, HEADER, HEADER_BYTES, LOG_OVERHEAD, TRANSACTIONAL
-from kmirror.wire.pipes import Pipe, PipePool
+from kmirror.wire.pipes import Pipe, PipePool, empty, fill
 
 __all__ = ["Led", "Part", "Standing", "Why", "batch_size", "lead", "lead_slowly", "send", "send_slowly"]
 
@@ -61,10 +61,9 @@ def lead_slowly(
                 size, as_it_is = batch_size(memory, at)
                 if not as_it_is or size > end - at or not least <= size <= largest or at + size <= held:
                     break
-                begun = begun or pool.take()
-                if begun is None:
+                if begun is None and (begun := pool.take()) is None:
                     break
-                count = begun.fill(sock.fileno(), at + size - held - begun.held)
+                count = fill(begun, sock.fileno(), at + size - held - begun.held)
                 if held + begun.held == at + size:
                     led.append((at, begun))
                     at, end, begun = held, end - begun.held, None
@@ -110,12 +109,12 @@ def send_slowly(sock: socket.socket, parts: deque[Part]) -> int:
     while parts:
         first = parts[0]
         try:
-            if isinstance(first, Pipe):
-                total += first.empty(sock.fileno())
+            if isinstance(first, Memory):
+                total += _send_memory(sock, parts)
+            else:
+                total += empty(first, sock.fileno())
                 if not first.held:
                     parts.popleft()
-            else:
-                total += _send_memory(sock, parts)
         except (BlockingIOError, InterruptedError):
             break
     return total
@@ -125,7 +124,7 @@ def _send_memory(sock: socket.socket, parts: deque[Part]) -> int:
     several: list[Memory] = []
     flags = 0
     for part in parts:
-        if isinstance(part, Pipe):
+        if not isinstance(part, Memory):
             flags = socket.MSG_MORE
             break
         if len(several) == _PARTS_AT_ONCE:
