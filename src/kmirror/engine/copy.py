@@ -208,9 +208,13 @@ class PartitionCopy:
         """The next step, which is an Append, with the small ones behind it; it is on its way from now on."""
         first = self._queue[0]
         assert isinstance(first, Append)
-        step, size = take(self._queue, *self._merging(first))
+        if self._goes_alone(first):
+            self._queue.popleft()
+            step, size = first, first.size
+        else:
+            step, size = take(self._queue, *self._merging(first))
+            self._budget.adjust(size, step.size)
         self._queue_bytes -= size
-        self._budget.adjust(size, step.size)
         self.touch()
         return step
 
@@ -220,13 +224,17 @@ class PartitionCopy:
         first = self._queue[0] if self._queue else None
         if not isinstance(first, Append):
             return 0
+        if self._goes_alone(first):
+            return first.size
         most, small = self._merging(first)
         return max(first.size, min(self._queue_bytes, most) if first.is_small(small) else 0)
 
+    def _goes_alone(self, first: Append) -> bool:
+        """Nothing is merged with it, as with most large ones: no more has to be looked at."""
+        return first.size > SMALL_BYTES and first.source_batches == 1 and not self.far
+
     def _merging(self, first: Append) -> tuple[int, int]:
         """To how many bytes batches are merged with `first`, and which are small enough for it."""
-        if not self.far and not first.is_small(SMALL_BYTES):
-            return 0, SMALL_BYTES  # nothing is merged with it, as with most: no more has to be looked at
         most = min(self.merged_bytes, self._merged_most)
         if not most:
             return 0, SMALL_BYTES

@@ -230,6 +230,7 @@ class DestinationProducer:
     def _settle(self, request: "_Request", answer: _Answer | ClusterError) -> None:
         self._requests -= 1
         self._under_way_bytes -= request.size
+        self._budget.release(request.size)
         self._wake()
         now_s = time.monotonic()
         for key, copy in request.sent.items():
@@ -251,7 +252,6 @@ class DestinationProducer:
     ) -> None:
         was_broken = copy.appender.broken
         step, verdict = copy.appender.settle(code, base_offset, now_s)
-        self._budget.release(step.size)
         if verdict is Verdict.COPIED:
             copy.copied(step)
             if copy.next_step():

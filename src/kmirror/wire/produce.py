@@ -16,7 +16,8 @@ BY_ID: Final = 13
 _HEAD: Final = struct.Struct(">bhi")  # transactional id (null), acks, timeout
 _INDEX: Final = struct.Struct(">i")
 _ANSWER: Final = struct.Struct(">ihqqq")  # index, error, base offset, log append time, log start
-_NO_MORE: Final = memoryview(b"\1\0\0")  # no record errors, no message, no tags
+_NO_MORE: Final = b"\1\0\0"  # no record errors, no message, no tags
+_SHORT_ANSWER: Final = struct.Struct(_ANSWER.format + f"{len(_NO_MORE)}s")
 ACKS_ALL: Final = -1
 
 
@@ -67,24 +68,37 @@ def encode_produce(
 def decode_produce(frame: memoryview, version: int) -> tuple[int, list[Produced]]:
     """(throttle time in ms, partitions) of an answer's frame; raises ProtocolError."""
     try:
-        out = []
+        out: list[Produced] = []
         position = skip_tags(frame, 4)
         topics, position = read_unsigned(frame, position)
         for _ in range(topics - 1):
             topic, count, position = read_topic(frame, position, by_id=version >= BY_ID)
-            for _ in range(count):
-                produced, position = _partition(frame, position, topic)
-                out.append(produced)
+            answers, position = _answers(frame, position, count, topic)
+            out += answers
             position = skip_tags(frame, position)
         return struct.unpack_from(">i", frame, position)[0], out
     except (struct.error, IndexError, ValueError) as e:
         raise ProtocolError(f"unreadable produce response: {e}") from e
 
 
+def _answers(frame: memoryview, position: int, count: int, topic: str | bytes) -> tuple[list[Produced], int]:
+    end = position + count * _SHORT_ANSWER.size
+    if end <= len(frame):  # all at once, if none has more to say
+        short = _SHORT_ANSWER.iter_unpack(frame[position:end])
+        answers = [Produced(topic, n, error, base, None) for n, error, base, _, _, rest in short if rest == _NO_MORE]
+        if len(answers) == count:
+            return answers, end
+    answers = []
+    for _ in range(count):
+        produced, position = _partition(frame, position, topic)
+        answers.append(produced)
+    return answers, position
+
+
 def _partition(frame: memoryview, position: int, topic: str | bytes) -> tuple[Produced, int]:
     index, error, base_offset, _, _ = _ANSWER.unpack_from(frame, position)
     position += _ANSWER.size
-    if frame[position : position + len(_NO_MORE)] == _NO_MORE:
+    if bytes(frame[position : position + len(_NO_MORE)]) == _NO_MORE:
         return Produced(topic, index, error, base_offset, None), position + len(_NO_MORE)
     count, position = read_unsigned(frame, position)
     message = None

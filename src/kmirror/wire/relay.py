@@ -100,7 +100,7 @@ def _has_more(sock: socket.socket) -> bool:
 
 
 def send_slowly(sock: socket.socket, parts: deque[Part]) -> int:
-    """Sends as much as the kernel takes, and takes it away from `parts`; how many bytes. None of them is empty.
+    """Sends as much as the kernel takes, and takes it away from `parts`; how many bytes.
 
     Parts that stay where they are until then go out by one system call, up to one that is in a pipe: the kernel holds
     them back until that follows. Raises OSError.

@@ -82,10 +82,9 @@ class SocketTransport(asyncio.Transport):
         if self._closing:
             return
         idle = not self._parts
-        for data in list_of_data:
-            if size := len(data):
-                self._parts.append(data)
-                self._waiting_bytes += size
+        parts = tuple(list_of_data)
+        self._parts += parts
+        self._waiting_bytes += sum(map(len, parts))
         if idle:
             self._send()
             if self._parts:

@@ -2,6 +2,8 @@
 
 
 def encode_unsigned(value: int) -> bytes:
+    if value <= 0x7F:
+        return value.to_bytes()
     if value >> 14 and not value >> 21:  # three bytes, as most batches have: at once
         spread = value & 0x7F | (value & 0x3F80) << 1 | (value & 0x1FC000) << 2
         return (spread | 0x8080).to_bytes(3, "little")
