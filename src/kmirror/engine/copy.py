@@ -33,6 +33,8 @@ class Watcher(Protocol):
 
     def touch(self, copy: "PartitionCopy") -> None: ...
 
+    def made_room(self, copy: "PartitionCopy") -> None: ...
+
     def awaits(self, copy: "PartitionCopy") -> bool: ...
 
     def release(self, copy: "PartitionCopy") -> None: ...
@@ -190,15 +192,16 @@ class PartitionCopy:
             each -= each % MERGED_BYTES
         return max(self.fetch_bytes, each)
 
-    def enqueue(self, step: Append | Fill) -> None:
-        """Takes a step whose bytes the budget already counts. Neighbouring gaps become one: one request fills them."""
-        last = self._queue[-1] if self._queue else None
-        if isinstance(step, Fill) and isinstance(last, Fill):
-            self._queue[-1] = Fill(last.base, last.count + step.count, last.gap)
-        else:
-            self._queue.append(step)
-        self._queue_bytes += step.size
-        self.position = step.end
+    def enqueue(self, *steps: Append | Fill) -> None:
+        """Takes steps whose bytes the budget already counts. Neighbouring gaps become one: one request fills them."""
+        queue = self._queue
+        for step in steps:
+            if isinstance(step, Fill) and queue and isinstance(last := queue[-1], Fill):
+                queue[-1] = Fill(last.base, last.count + step.count, last.gap)
+            else:
+                queue.append(step)
+            self._queue_bytes += step.size
+            self.position = step.end
         self.touch()
 
     def next_step(self) -> Append | Fill | None:
@@ -215,7 +218,8 @@ class PartitionCopy:
             step, size = take(self._queue, *self._merging(first))
             self._budget.adjust(size, step.size)
         self._queue_bytes -= size
-        self.touch()
+        if self.lane is not None:
+            self.lane.made_room(self)
         return step
 
     @property

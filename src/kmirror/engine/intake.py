@@ -76,7 +76,7 @@ class Intake:
         return self._queue(copy, fetched, steps)
 
     def _queue(self, copy: PartitionCopy, fetched: Fetched, steps: Sequence[Step]) -> int:
-        kept = 0
+        sendable: list[Append | Fill] = []
         start = copy.position
         last = steps[-1] if steps else None
         copy.small = isinstance(last, Append) and last.source_batches > 1
@@ -86,8 +86,8 @@ class Intake:
             if isinstance(step, Stop):
                 copy.ending = step
                 break
-            copy.enqueue(step)
-            kept += step.size
+            sendable.append(step)
+        copy.enqueue(*sendable)
         if copy.limit is not None:
             copy.cut_at(copy.limit)
         if copy.position > start:
@@ -100,7 +100,7 @@ class Intake:
             self._tell.on_ready(copy)
         elif copy.ending is not None and copy.drained:
             self.end(copy)
-        return kept
+        return sum([step.size for step in sendable])
 
     def _want_more(self, copy: PartitionCopy, size: int) -> None:
         """The next batch did not fit into what was asked for: ask for all of it."""

@@ -66,6 +66,11 @@ class Lane:
         self._changed[copy] = None
         self.wake.set()
 
+    def made_room(self, copy: PartitionCopy) -> None:
+        """Less of `copy` waits to be sent, and nothing else of it has changed."""
+        if copy in self.full:
+            self.touch(copy)
+
     def awaits(self, copy: PartitionCopy) -> bool:
         """A request that asks for `copy` waits for its answer."""
         return self.busy and copy in self.asked

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
 from kmirror.model.failures import Failure
@@ -10,6 +11,9 @@ from kmirror.wire import batch as wire
 from kmirror.wire.batch import BatchHeader, RawBatch
 from kmirror.wire.pipes import Pipe
 from kmirror.wire.scan import scan
+
+_OF_PIPED: Final = struct.Struct(">qi9xh4xqq14xi")
+"""Base offset, length, attributes, both timestamps and record count of a batch (DefaultRecordBatch)."""
 
 
 def translate(
@@ -33,14 +37,15 @@ def translate(
     try:
         while True:
             committed = -1 if aborting else open_aborted[-1][1] if open_aborted else wire.NO_OFFSET
-            if at not in piped:
+            pipe = piped.get(at)
+            if pipe is None:
                 start, rest = 0, records[at : next((place for place in piped if place > at), None)]
                 for end, batches, count, first, latest in scan(rest, position, committed, most_bytes):
                     yield Append(position, count, rest[start:end], first, latest, batches)
                     position += count
                     start = end
                 at += start
-            pipe = piped.get(at)
+                pipe = piped.get(at)
             piped_bytes = 0
             if pipe is None:
                 raw = wire.first_batch(records[at:])
@@ -72,7 +77,7 @@ def _piped_step(records: memoryview, pipe: Pipe, position: int, committed: int) 
     """For the first batch in `records`, which is in a pipe, dense, and has no flag but that of a transaction. If it
     can't go on as it is, all of it is in memory now.
     """
-    base, length, _, _, _, flags, _, first, latest, _, _, _, count = wire.HEADER.unpack_from(records)
+    base, length, flags, first, latest, count = _OF_PIPED.unpack_from(records)
     piped_bytes = len(pipe)
     held = records[: wire.LOG_OVERHEAD + length - piped_bytes]
     step = Append(position, count, held, first, latest, 1, pipe, piped_bytes)

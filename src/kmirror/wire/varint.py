@@ -33,6 +33,8 @@ def read_unsigned(data: bytes | bytearray | memoryview, position: int) -> tuple[
 
 def skip_tags(data: bytes | bytearray | memoryview, position: int) -> int:
     """The position behind a tagged-field section (KIP-482)."""
+    if not data[position]:
+        return position + 1
     count, position = read_unsigned(data, position)
     for _ in range(count):
         _, position = read_unsigned(data, position)
