@@ -269,15 +269,17 @@ def test_small_batches_are_taken_together_and_less_of_them_after_a_refusal() -> 
 def test_of_small_batches_is_asked_for_what_makes_whole_merged_ones() -> None:
     copy = made()
     copy.merged_bytes = MERGED_BYTES
-    assert copy.bytes_to_fetch(1 << 20) == 1 << 20
+    assert copy.bytes_to_fetch(1 << 20, 8 << 20) == 1 << 20
     copy.small = True
-    assert copy.bytes_to_fetch(1 << 20) == MERGED_BYTES
-    assert copy.bytes_to_fetch(4 << 20) == 4 * MERGED_BYTES
-    assert copy.bytes_to_fetch(1000) == 1000
+    assert copy.bytes_to_fetch(1 << 20, 8 << 20) == MERGED_BYTES
+    assert copy.bytes_to_fetch(4 << 20, 8 << 20) == 4 * MERGED_BYTES
+    assert copy.bytes_to_fetch(1000, 8 << 20) == 1000
     copy.fetch_bytes = 2 << 20
-    assert copy.bytes_to_fetch(1 << 20) == 2 << 20, "the next batch is so large"
+    assert copy.bytes_to_fetch(1 << 20, 8 << 20) == 2 << 20, "the next batch is so large"
     copy.fetch_bytes = copy.merged_bytes = 0
-    assert copy.bytes_to_fetch(1 << 20) == 1 << 20, "merging is off"
+    assert copy.bytes_to_fetch(1 << 20, 8 << 20) == 1 << 20, "merging is off"
+    copy.piped = True
+    assert copy.bytes_to_fetch(1 << 20, 8 << 20) == 8 << 20
 
 
 def test_a_write_that_is_denied_is_told_until_a_batch_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ class Asking:
         self.lane.use(cast("Connection", SimpleNamespace(name="broker 1")), version)
 
     def look(self, most: int = 100, each: int = 50) -> None:
-        self.lane.look(most=most, room_bytes=ROOM, each=lambda _: each)
+        self.lane.look(most=most, room_bytes=ROOM, each=lambda _: (each, 2 * each))
 
     def ask(self) -> tuple[bool, list[FetchPartition], list[FetchPartition]]:
         """(whether all is told anew, what is told, what is forgotten)."""
@@ -273,7 +273,7 @@ def test_what_a_slow_broker_leads_is_left_out_until_it_is_touched() -> None:
         asking.lane.add(copy)
     asking.ask()
     asking.lane.touch(made.partitions[1])
-    asking.lane.look(most=100, room_bytes=ROOM, each=lambda _: 50, slow=frozenset({1}))
+    asking.lane.look(most=100, room_bytes=ROOM, each=lambda _: (50, 100), slow=frozenset({1}))
     assert [p.partition for p in asking.lane.next_request().forgotten] == [1]
     assert made.partitions[1] not in asking.lane.asked
     asking.lane.session.answered(0, 7)

@@ -31,18 +31,18 @@ def test_half_of_the_memory_waits_for_answers(*, brokers: int, partitions: int, 
     asked = window.lanes * window.response_bytes * brokers
     assert asked <= max(memory * MIB // 2, brokers * window.lanes * settings.partition_fetch_bytes)
     assert window.room_bytes >= window.response_bytes
-    assert window.each(3) >= settings.partition_fetch_bytes
+    assert min(window.each(3)) >= settings.partition_fetch_bytes
 
 
 def test_near_it_is_what_the_link_says_and_far_it_is_more() -> None:
     near = fetch_window(SETTINGS, brokers=1, partitions=4, round_trip_s=0.001)
-    assert (near.lanes, near.response_bytes, near.each(4)) == (1, 8 * MIB, MIB)
+    assert (near.lanes, near.response_bytes, near.each(4)) == (1, 8 * MIB, (MIB, 2 * MIB))
     many = fetch_window(SETTINGS, brokers=1, partitions=8, round_trip_s=0.15)
-    assert (many.lanes, many.response_bytes, many.each(2)) == (4, 8 * MIB, 4 * MIB)
+    assert (many.lanes, many.response_bytes, many.each(2)) == (4, 8 * MIB, (4 * MIB, 4 * MIB))
     crowd = fetch_window(SETTINGS, brokers=1, partitions=2000, round_trip_s=0.001)
-    assert (crowd.response_bytes, crowd.room_bytes, crowd.each(2000)) == (3 * MIB, 3 * MIB, MIB)
+    assert (crowd.response_bytes, crowd.room_bytes, crowd.each(2000)) == (3 * MIB, 3 * MIB, (MIB, MIB))
     single = fetch_window(SETTINGS, brokers=1, partitions=1, round_trip_s=0.15)
-    assert (single.lanes, single.response_bytes, single.each(1)) == (1, 32 * MIB, 32 * MIB)
+    assert (single.lanes, single.response_bytes, single.each(1)) == (1, 32 * MIB, (32 * MIB, 32 * MIB))
 
 
 def test_requests_grow_while_answers_come_soon_and_shrink_when_they_are_late() -> None:

@@ -88,6 +88,7 @@ class PartitionCopy:
         "nearby",
         "node",
         "partition",
+        "piped",
         "position",
         "position_epoch",
         "retry_fetch_at",
@@ -138,6 +139,8 @@ class PartitionCopy:
         self.fetch_bytes = 0
         self.small = False
         """What came last were small batches, several at a time."""
+        self.piped = False
+        """What came last waits in a pipe."""
         self.source_end: int | None = None
         self.fetched_ms: int | None = None
         self.source_trouble: Trouble | None = None
@@ -186,8 +189,13 @@ class PartitionCopy:
         """Enough waits to be sent: no more is fetched until acks make room."""
         return self._queue_bytes >= most_bytes or len(self._queue) >= _MOST_STEPS
 
-    def bytes_to_fetch(self, each: int) -> int:
-        """How many are asked for, where it may be so many: of small batches what makes whole merged ones."""
+    def bytes_to_fetch(self, each: int, piped: int) -> int:
+        """How many are asked for, where it may be so many: of small batches what makes whole merged ones.
+
+        `piped` of those that come in pipes; once there are no more of these, the next come to memory.
+        """
+        if self.piped:
+            each = piped
         if self.small and self.merged_bytes and each > MERGED_BYTES:
             each -= each % MERGED_BYTES
         return max(self.fetch_bytes, each)

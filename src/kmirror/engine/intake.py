@@ -80,6 +80,7 @@ class Intake:
         start = copy.position
         last = steps[-1] if steps else None
         copy.small = isinstance(last, Append) and last.source_batches > 1
+        copy.piped = isinstance(last, Append) and last.pipe is not None
         for step in self._sendable(steps):
             if copy.limit is not None and step.base >= copy.limit:
                 break

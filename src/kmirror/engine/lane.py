@@ -47,7 +47,7 @@ class Lane:
         self._given_up: set[Place] = set()
         self._connection: Connection | None = None
         self._version = wire_fetch.BY_ID
-        self._each = 0
+        self._each = (0, 0)
         self._slow: frozenset[int] = frozenset()
         self._all_at = 0.0
         self._sight = Sight()
@@ -90,12 +90,12 @@ class Lane:
         copy.lane = None
 
     def look(
-        self, *, most: int, room_bytes: int, each: Callable[[int], int], slow: frozenset[int] = frozenset()
+        self, *, most: int, room_bytes: int, each: Callable[[int], tuple[int, int]], slow: frozenset[int] = frozenset()
     ) -> None:
         """Takes up what has changed: of `most` partitions at most, of which each is full with `room_bytes` waiting.
 
-        `each` says how many bytes are asked of each of so many partitions. Those that a broker of `slow` leads at the
-        destination are left out; who changes that touches them.
+        `each` says how many bytes are asked of each of so many partitions (`Window.each`). Those that a broker of
+        `slow` leads at the destination are left out; who changes that touches them.
         """
         self._slow = slow
         now = time.monotonic()
@@ -134,7 +134,7 @@ class Lane:
                 self._changed[copy] = None
 
     def _ask_for(self, copy: PartitionCopy) -> None:
-        most = copy.bytes_to_fetch(self._each)
+        most = copy.bytes_to_fetch(*self._each)
         wish = (copy.generation, copy.position, copy.position_epoch, most)
         if self.asked.get(copy) == wish:
             return

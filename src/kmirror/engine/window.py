@@ -16,6 +16,9 @@ _MANY: Final = 500
 """Partitions. An answer stays in memory as long as a part of it waits to be sent, and of so many there is always one
 that does: so each is smaller, and as many wait."""
 _MANY_RESPONSE_BYTES: Final = 3 << 20
+_PIPED_BYTES: Final = 8 << 20
+"""Half of the pipes there are, in batches of 128 KB: these take neither memory nor cache, and a fetch costs as much as
+several batches."""
 REQUEST_BYTES: Final = 2 << 20
 """What makes up a request to a destination that is near: two merged batches."""
 _FAR_REQUEST_BYTES: Final = 8 << 20
@@ -45,9 +48,12 @@ class Window:
     room_bytes: int
     far: bool = False
 
-    def each(self, partitions: int) -> int:
-        """How much of each of so many partitions a fetch asks for."""
-        return max(self.partition_bytes, self.response_bytes // partitions) if self.far else self.partition_bytes
+    def each(self, partitions: int) -> tuple[int, int]:
+        """How much of each of so many partitions a fetch asks for; and of one whose batches come in pipes."""
+        share = self.response_bytes // partitions
+        if self.far:
+            return (max(self.partition_bytes, share),) * 2
+        return self.partition_bytes, max(self.partition_bytes, min(share, _PIPED_BYTES // partitions))
 
 
 def fetch_window(settings: LinkSettings, *, brokers: int, partitions: int, round_trip_s: float) -> Window:
