@@ -53,7 +53,7 @@ def translate(
                     return
             else:
                 piped_bytes = len(pipe)
-                ready = _piped_step(records[at:], pipe, position, committed)
+                ready = _piped_step(records, at, pipe, position, committed)
                 if ready.pipe is not None:
                     yield ready
                     position = ready.end
@@ -73,13 +73,13 @@ def translate(
         yield Stop(position, Failure.CORRUPT_BATCH, f"the source's log can't be read at offset {position}: {e}")
 
 
-def _piped_step(records: memoryview, pipe: Pipe, position: int, committed: int) -> Append:
-    """For the first batch in `records`, which is in a pipe, dense, and has no flag but that of a transaction. If it
+def _piped_step(records: memoryview, at: int, pipe: Pipe, position: int, committed: int) -> Append:
+    """For the batch that begins there, which is in a pipe, dense, and has no flag but that of a transaction. If it
     can't go on as it is, all of it is in memory now.
     """
-    base, length, flags, first, latest, count = _OF_PIPED.unpack_from(records)
+    base, length, flags, first, latest, count = _OF_PIPED.unpack_from(records, at)
     piped_bytes = len(pipe)
-    held = records[: wire.LOG_OVERHEAD + length - piped_bytes]
+    held = records[at : at + wire.LOG_OVERHEAD + length - piped_bytes]
     step = Append(position, count, held, first, latest, 1, pipe, piped_bytes)
     if base != position or (flags & wire.TRANSACTIONAL and step.end > committed):
         step.whole()
