@@ -252,6 +252,14 @@ def test_a_batch_in_too_many_packets_comes_to_memory() -> None:
     assert told(steps_of(found)) == told(steps_of(decode_fetch(memoryview(bytearray(frame)), 13).partitions[0]))
 
 
+@pytest.mark.parametrize(("behind", "most", "piped"), [(False, 9, True), (True, 9, False), (False, 0, False)])
+def test_more_is_asked_for_while_what_comes_finds_a_pipe(behind: bool, most: int, piped: bool) -> None:
+    kept = batch(1, [Rec(0, b"v")], attributes=LOG_APPEND_TIME) if behind else b""
+    (found,) = read(frame_of([(large(100_000) + kept, [])], 13), 13, [50_000], PipePool(most))
+    copy = taken(found)
+    assert copy.bytes_to_fetch(1000, 2000) == (2000 if piped else 1000)
+
+
 @pytest.mark.parametrize(("between", "piped"), [(1, 2), (7, 2), (8, 1)])
 def test_large_batches_behind_some_that_come_to_memory(between: int, piped: int) -> None:
     """Behind many of them none is looked for any more."""

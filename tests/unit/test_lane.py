@@ -13,7 +13,7 @@ from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
 from kmirror.engine.lane import Lane
 from kmirror.engine.mirror_copy import MirrorCopy
-from kmirror.engine.steps import Fill, Gap
+from kmirror.engine.steps import Append, Fill, Gap
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
 from kmirror.wire.connection import Connection
@@ -187,6 +187,18 @@ def test_more_is_asked_of_each_when_there_are_fewer() -> None:
     asking.look(each=70)
     asking.lane.session.answered(0, 7)
     assert [p.max_bytes for p in asking.lane.next_request().partitions] == [500]
+
+
+def test_a_full_partition_is_asked_for_again_once_something_of_it_is_sent() -> None:
+    asking, (copy, *_) = begun()
+    copy.enqueue(*[Append(offset, 1, memoryview(bytes(ROOM)), 0, 0) for offset in (5, 6)])
+    assert [p.offset for p in asking.ask()[2]] == [5], "it is left out from now on"
+    copy.take()
+    assert asking.ask() == (False, [], []), "the other one is as much"
+    asking.lane.wake.clear()
+    copy.take()
+    assert asking.lane.wake.is_set()
+    assert [p.offset for p in asking.ask()[1]] == [7]
 
 
 def test_an_answer_for_a_partition_that_was_not_asked_is_refused() -> None:

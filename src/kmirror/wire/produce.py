@@ -83,12 +83,11 @@ def decode_produce(frame: memoryview, version: int) -> tuple[int, list[Produced]
 
 def _answers(frame: memoryview, position: int, count: int, topic: str | bytes) -> tuple[list[Produced], int]:
     end = position + count * _SHORT_ANSWER.size
-    if end <= len(frame):  # all at once, if none has more to say
-        short = _SHORT_ANSWER.iter_unpack(frame[position:end])
-        answers = [Produced(topic, n, error, base, None) for n, error, base, _, _, rest in short if rest == _NO_MORE]
-        if len(answers) == count:
-            return answers, end
-    answers = []
+    short = _SHORT_ANSWER.iter_unpack(frame[position:end])  # all at once, if none has more to say
+    answers = [Produced(topic, n, error, base, None) for n, error, base, _, _, rest in short if rest == _NO_MORE]
+    if len(answers) == count:
+        return answers, end
+    answers.clear()
     for _ in range(count):
         produced, position = _partition(frame, position, topic)
         answers.append(produced)
