@@ -58,7 +58,7 @@ class Appender:
         """
         if self.broken:
             return False
-        sure = self._known and now_s - self._last_ack_s < _STATE_MAY_BE_GONE_S  # not is_stale
+        sure = self._known and not self.is_stale(now_s)
         return len(self.in_flight) < (depth if sure else 1)
 
     def is_stale(self, now_s: float) -> bool:

@@ -108,7 +108,12 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "fetch.buffer.bytes": Setting(
             str(64 * _MIB), "Bytes fetched and not yet acknowledged, of all partitions.", check.number(_MIB, 2**40)
         ),
-        "replica.fetch.max.bytes": Setting(str(_MIB), "Bytes of one partition in a fetch.", check.number(1)),
+        "replica.fetch.max.bytes": Setting(
+            str(_MIB),
+            "Bytes of one partition in a fetch. Of large batches that wait in kernel pipes, and so take no memory, it is "
+            "up to its share of 8 MB; from a source that is far its share of the fetch.",
+            check.number(1),
+        ),
         "replica.fetch.response.max.bytes": Setting(str(8 * _MIB), "Bytes of one fetch.", check.number(1)),
         "client.rack": Setting(
             "",
