@@ -110,8 +110,8 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         ),
         "replica.fetch.max.bytes": Setting(
             str(_MIB),
-            "Bytes of one partition in a fetch. Of large batches that wait in kernel pipes, and so take no memory, it is "
-            "up to its share of 8 MB; from a source that is far its share of the fetch.",
+            "Bytes of one partition in a fetch. Of large batches that wait in kernel pipes, and so take no memory, up to "
+            "its share of 8 MB; from a source that is far its share of the fetch.",
             check.number(1),
         ),
         "replica.fetch.response.max.bytes": Setting(str(8 * _MIB), "Bytes of one fetch.", check.number(1)),
