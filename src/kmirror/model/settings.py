@@ -110,7 +110,7 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         ),
         "replica.fetch.max.bytes": Setting(
             str(_MIB),
-            "Bytes of one partition in a fetch. Of large batches that wait in kernel pipes, and so take no memory, up to "
+            "Bytes of one partition in a fetch. Of large batches that wait in kernel pipes, and take no memory, up to "
             "its share of 8 MB; from a source that is far its share of the fetch.",
             check.number(1),
         ),
