@@ -243,7 +243,7 @@ class PartitionCopy:
 
     def _goes_alone(self, first: Append) -> bool:
         """Nothing is merged with it, as with most large ones: no more has to be looked at."""
-        return first.size > SMALL_BYTES and first.source_batches == 1 and not self.far
+        return not self.far and not first.is_small(SMALL_BYTES)
 
     def _merging(self, first: Append) -> tuple[int, int]:
         """To how many bytes batches are merged with `first`, and which are small enough for it."""

@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
 
 from kmirror.engine.steps import Append, Fill, Form, Gap, Reencode, Step, Stop
 from kmirror.model.failures import Failure
@@ -11,9 +10,6 @@ from kmirror.wire import batch as wire
 from kmirror.wire.batch import BatchHeader, RawBatch
 from kmirror.wire.pipes import Pipe
 from kmirror.wire.scan import scan
-
-_OF_PIPED: Final = struct.Struct(">qi9xh4xqq14xi")
-"""Base offset, length, attributes, both timestamps and record count of a batch (DefaultRecordBatch)."""
 
 
 def translate(
@@ -77,7 +73,7 @@ def _piped_step(records: memoryview, at: int, pipe: Pipe, position: int, committ
     """For the batch that begins there, which is in a pipe, dense, and has no flag but that of a transaction. If it
     can't go on as it is, all of it is in memory now.
     """
-    base, length, flags, first, latest, count = _OF_PIPED.unpack_from(records, at)
+    base, length, _, _, _, flags, _, first, latest, _, _, _, count = wire.HEADER.unpack_from(records, at)
     piped_bytes = len(pipe)
     held = records[at : at + wire.LOG_OVERHEAD + length - piped_bytes]
     step = Append(position, count, held, first, latest, 1, pipe, piped_bytes)

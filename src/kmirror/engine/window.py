@@ -50,10 +50,11 @@ class Window:
 
     def each(self, partitions: int) -> tuple[int, int]:
         """How much of each of so many partitions a fetch asks for; and of one whose batches come in pipes."""
-        share = self.response_bytes // partitions
+        least = self.partition_bytes
         if self.far:
-            return (max(self.partition_bytes, share),) * 2
-        return self.partition_bytes, max(self.partition_bytes, min(share, _PIPED_BYTES // partitions))
+            share = max(least, self.response_bytes // partitions)
+            return share, share
+        return least, max(least, min(self.response_bytes, _PIPED_BYTES) // partitions)
 
 
 def fetch_window(settings: LinkSettings, *, brokers: int, partitions: int, round_trip_s: float) -> Window:

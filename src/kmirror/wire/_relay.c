@@ -1,5 +1,5 @@
-/* The compiled twins of kmirror.wire.pipes.Pipe and of kmirror.wire.relay: large batches led from a socket into pipes, and
-   the parts of requests sent.
+/* The compiled twins of kmirror.wire.pipes.PlainPipe and of kmirror.wire.relay: pipes, large batches led into them from
+   a socket, and the parts of requests sent.
 
    The stable ABI of Python 3.11, so one build serves every later version. Without it the twins in Python are used. No
    call here waits, so none lets other threads run meanwhile. */
@@ -58,7 +58,7 @@ static int is_pipe(PyObject *object)
 }
 
 /* The pipe with these ends, which goes back to the list `free` of `pool`; NULL with an exception. */
-static Pipe *pipe_of(PyTypeObject *type, PyObject *pool, PyObject *free, PyObject *ends)
+static Pipe *pipe_of(PyObject *pool, PyObject *free, PyObject *ends)
 {
     int read_end, write_end;
     if (!PyList_Check(free) || !PyTuple_Check(ends)) {
@@ -67,7 +67,7 @@ static Pipe *pipe_of(PyTypeObject *type, PyObject *pool, PyObject *free, PyObjec
     }
     if (!PyArg_ParseTuple(ends, "ii", &read_end, &write_end))
         return NULL;
-    Pipe *pipe = (Pipe *)PyType_GenericAlloc(type, 0);
+    Pipe *pipe = (Pipe *)PyType_GenericAlloc(pipe_type, 0);
     if (!pipe)
         return NULL;
     pipe->pool = Py_NewRef(pool);
@@ -81,13 +81,13 @@ static Pipe *pipe_of(PyTypeObject *type, PyObject *pool, PyObject *free, PyObjec
 static PyObject *pipe_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
     PyObject *pool, *ends;
-    (void)named;
+    (void)type, (void)named; /* nothing derives from it */
     if (!PyArg_ParseTuple(arguments, "OO", &pool, &ends))
         return NULL;
     PyObject *free = PyObject_GetAttr(pool, free_name);
     if (!free)
         return NULL;
-    Pipe *pipe = pipe_of(type, pool, free, ends);
+    Pipe *pipe = pipe_of(pool, free, ends);
     Py_DECREF(free);
     return (PyObject *)pipe;
 }
@@ -145,7 +145,7 @@ static Pipe *taken(PyObject *pool)
     if (count > 0) {
         PyObject *ends = Py_NewRef(PyList_GetItem(free, count - 1));
         if (!PyList_SetSlice(free, count - 1, count, NULL))
-            pipe = pipe_of(pipe_type, pool, free, ends);
+            pipe = pipe_of(pool, free, ends);
         Py_DECREF(ends);
     } else if (!count) {
         PyObject *found = PyObject_CallMethodObjArgs(pool, take_name, NULL);

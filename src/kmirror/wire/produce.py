@@ -97,8 +97,6 @@ def _answers(frame: memoryview, position: int, count: int, topic: str | bytes) -
 def _partition(frame: memoryview, position: int, topic: str | bytes) -> tuple[Produced, int]:
     index, error, base_offset, _, _ = _ANSWER.unpack_from(frame, position)
     position += _ANSWER.size
-    if bytes(frame[position : position + len(_NO_MORE)]) == _NO_MORE:
-        return Produced(topic, index, error, base_offset, None), position + len(_NO_MORE)
     count, position = read_unsigned(frame, position)
     message = None
     for _ in range(count - 1):  # record errors: the first one's words are the best there are
