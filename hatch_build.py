@@ -14,7 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _WIRE = Path("src", "kmirror", "wire")
-_PARTS = ("_batches", "_relay") if sys.platform == "linux" else ("_batches",)  # elsewhere there are no pipes to splice
+_PARTS = ("_batches", "_produce", *(["_relay"] if sys.platform == "linux" else []))  # elsewhere no pipes to splice
 
 
 class CustomBuildHook(BuildHookInterface):

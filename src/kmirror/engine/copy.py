@@ -52,7 +52,8 @@ class PartitionCopy:
     under way meanwhile is dropped. `merged_bytes`: small batches are merged up to so many bytes; 0: never.
     `lane`: who fetches for it, and is told of all that changes what is to be fetched. `far`: the destination is a long
     way off, so that larger batches are merged too. `suspect`: the destination found a batch damaged; until it takes one
-    they come to memory, where the source's checksum is looked at.
+    they come to memory, where the source's checksum is looked at. `pipeline`: of those to `node` the one that its
+    batches take; `next_pipeline`: the one they are to take once none is on its way (`engine/pipelines.py`).
     """
 
     __slots__ = (  # a link may have a hundred thousand of them
@@ -86,9 +87,11 @@ class PartitionCopy:
         "marking",
         "merged_bytes",
         "nearby",
+        "next_pipeline",
         "node",
         "partition",
         "piped",
+        "pipeline",
         "position",
         "position_epoch",
         "retry_fetch_at",
@@ -135,6 +138,7 @@ class PartitionCopy:
         self.position_epoch = -1
         self.limit: int | None = None
         self.node = -1
+        self.pipeline = self.next_pipeline = 0
         self.ending: Stop | None = None
         self.fetch_bytes = 0
         self.small = False

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -41,11 +41,11 @@ _NO_PAUSE_S: Final = 0.001
 
 _Copies = dict[tuple[str | bytes, int], PartitionCopy]
 """The partitions of a request, as its answer names them: by topic name or topic id."""
-_Answer = dict[tuple[str | bytes, int], Produced]
+_Answer = list[Produced] | ClusterError
 
 
 class DestinationProducer:
-    """Sends to destination broker `node` what the open partitions that it leads have in hand.
+    """Sends to destination broker `node` what the open partitions of one `pipeline` to it have in hand.
 
     `on_drained` is told of a partition whose last batch in flight was settled, `on_end` of one that can't go on.
     """
@@ -53,6 +53,7 @@ class DestinationProducer:
     def __init__(
         self,
         node: int,
+        pipeline: int,
         cluster: Cluster,
         budget: Budget,
         *,
@@ -63,6 +64,7 @@ class DestinationProducer:
         on_end: Callable[[PartitionCopy, MirrorError], None],
     ) -> None:
         self._node = node
+        self._pipeline = pipeline
         self._cluster = cluster
         self._budget = budget
         self._producer_id = producer_id
@@ -70,8 +72,7 @@ class DestinationProducer:
         self._on_drained = on_drained
         self._on_broken = on_broken
         self._on_end = on_end
-        self._ready: deque[PartitionCopy] = deque()
-        self._is_ready: set[PartitionCopy] = set()
+        self._ready: OrderedDict[PartitionCopy, None] = OrderedDict()
         self._work = asyncio.Event()
         self._requests = 0
         self._under_way_bytes = 0
@@ -97,9 +98,7 @@ class DestinationProducer:
 
     def ready(self, copy: PartitionCopy) -> None:
         """`copy` has something to send."""
-        if copy not in self._is_ready:
-            self._is_ready.add(copy)
-            self._ready.append(copy)
+        self._ready.setdefault(copy)
         self._wake()
 
     @property
@@ -114,6 +113,10 @@ class DestinationProducer:
     def _may_send(self) -> bool:
         return bool(self._ready) and not self._has_enough
 
+    def _is_ours(self, copy: PartitionCopy) -> bool:
+        """It is not opened elsewhere by now."""
+        return copy.node == self._node and copy.pipeline == self._pipeline
+
     def _wake(self) -> None:
         if not self._answering:
             self._work.set()
@@ -126,7 +129,7 @@ class DestinationProducer:
                 await self._work.wait()  # every change sets it, but for those by which `answered` sends itself
                 continue
             try:
-                connection = await self._cluster.connection(self._node, "produce")
+                connection = await self._cluster.connection(self._node, "produce", self._pipeline)
                 version = produce_version(connection)
             except ClusterError as e:
                 self._give_up(e)
@@ -138,9 +141,8 @@ class DestinationProducer:
     def _give_up(self, error: ClusterError) -> None:
         """Nobody answers there: every partition looks for its leader anew."""
         while self._ready:
-            copy = self._ready.popleft()
-            self._is_ready.discard(copy)
-            if copy.is_open and copy.node == self._node:
+            copy, _ = self._ready.popitem(last=False)
+            if copy.is_open and self._is_ours(copy):
                 self._on_broken(copy, error)
 
     def _send(self, connection: Connection, version: int) -> bool:
@@ -182,10 +184,9 @@ class DestinationProducer:
         far = self._is_far
         most = self._most_bytes if far else REQUEST_BYTES
         for _ in range(len(self._ready)):
-            copy = self._ready.popleft()
+            copy, _ = self._ready.popitem(last=False)
             copy.far = far
-            self._is_ready.discard(copy)
-            if copy.marking or copy.node != self._node or not copy.is_open:
+            if copy.marking or not copy.is_open or not self._is_ours(copy) or copy.next_pipeline != self._pipeline:
                 continue
             if not copy.appender.may_send(now, MOST_REQUESTS):
                 continue  # its next ack makes it ready again
@@ -193,8 +194,8 @@ class DestinationProducer:
                 continue
             size += next_bytes
             if picked and size > most:
-                self._ready.appendleft(copy)
-                self._is_ready.add(copy)
+                self._ready[copy] = None
+                self._ready.move_to_end(copy, last=False)
                 break
             picked.append(copy)
         return picked
@@ -213,39 +214,41 @@ class DestinationProducer:
             if self._may_send:
                 self._work.set()
 
-    def _read(self, request: "_Request", frame: memoryview) -> _Answer | ClusterError:
+    def _read(self, request: "_Request", frame: memoryview) -> _Answer:
         try:
             throttle_ms, partitions = wire_produce.decode_produce(frame, request.version)
         except ClusterError as e:
             return e
         request.connection.throttled(throttle_ms)
         self._cluster.counters.throttled_s += throttle_ms / 1000
-        return {(p.topic, p.partition): p for p in partitions}
+        return partitions
 
     def failed(self, request: "_Request", error: Exception) -> None:
         if not isinstance(error, ClusterError):
             raise error
         self._settle(request, error)
 
-    def _settle(self, request: "_Request", answer: _Answer | ClusterError) -> None:
+    def _settle(self, request: "_Request", answer: _Answer) -> None:
         self._requests -= 1
         self._under_way_bytes -= request.size
         self._budget.release(request.size)
         self._wake()
         now_s = time.monotonic()
-        for key, copy in request.sent.items():
-            if isinstance(answer, ClusterError):
-                copy.in_doubt = True
-                self._settle_one(copy, -1, -1, answer, now_s)
-            elif key in answer:
-                produced = answer[key]
-                error = BrokerError(produced.error, f"Produce {copy.name}") if produced.error else None
-                if error and produced.message:
-                    error.message = f"{error.message}: {produced.message}"
-                self._settle_one(copy, produced.error, produced.base_offset, error, now_s)
-            else:
-                copy.in_doubt = True
-                self._settle_one(copy, -1, -1, ClusterError(f"the broker's answer leaves out {copy.name}"), now_s)
+        unanswered = request.sent
+        if not isinstance(answer, ClusterError):
+            for topic, partition, code, base_offset, message in answer:
+                copy = unanswered.pop((topic, partition), None)
+                if copy is None:
+                    continue  # it was not asked
+                refusal = BrokerError(code, f"Produce {copy.name}") if code else None
+                if refusal and message:
+                    refusal.message = f"{refusal.message}: {message}"
+                self._settle_one(copy, code, base_offset, refusal, now_s)
+        fault = answer if isinstance(answer, ClusterError) else None
+        for copy in unanswered.values():
+            copy.in_doubt = True
+            missing = fault or ClusterError(f"the broker's answer leaves out {copy.name}")
+            self._settle_one(copy, -1, -1, missing, now_s)
 
     def _settle_one(
         self, copy: PartitionCopy, code: int, base_offset: int, error: ClusterError | None, now_s: float

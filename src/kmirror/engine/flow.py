@@ -18,6 +18,7 @@ from kmirror.engine.identity import Superseded
 from kmirror.engine.intake import FetchEvents
 from kmirror.engine.mirror_copy import MirrorCopy
 from kmirror.engine.opening import Broken, Sides, SourceTrouble, open_partition
+from kmirror.engine.pipelines import Pipelines
 from kmirror.engine.recorder import Recorder
 from kmirror.engine.retention import bridge
 from kmirror.engine.source import SourceFetcher
@@ -71,7 +72,7 @@ class Flow:
         self._recorder = recorder
         self._engine = above
         self._fetchers: dict[int, SourceFetcher] = {}
-        self._producers: dict[int, DestinationProducer] = {}
+        self._producers: dict[tuple[int, int], DestinationProducer] = {}
         self._gap_fillers: dict[int, GapFiller] = {}
         self._gap_fill = gap_fill if settings.gap_fill_mode == "auto" else GapFill(settings.gap_fill_mode)
         self._transaction_filler = TransactionFiller(
@@ -86,6 +87,7 @@ class Flow:
             on_superseded=above.doubt,
         )
         self._pipes = PipePool()
+        self._pipelines = Pipelines()
         self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
 
     def _fetched_from(self, copy: PartitionCopy) -> int | None:
@@ -106,7 +108,7 @@ class Flow:
                 on_stale=self._engine.source_stale,
             ),
             brokers=lambda: len(self._fetchers),
-            destinations=lambda: len(self._producers),
+            destinations=lambda: len({node for node, _ in self._producers}),
             fetched_from=self._fetched_from,
             pipes=self._pipes_for_batches,
         )
@@ -150,10 +152,11 @@ class Flow:
             copy.bridging = False
             copy.touch()
 
-    def _producer(self, node: int) -> DestinationProducer:
-        if node not in self._producers:
+    def _producer(self, node: int, pipeline: int) -> DestinationProducer:
+        if (node, pipeline) not in self._producers:
             producer = DestinationProducer(
                 node,
+                pipeline,
                 self._destination,
                 self._budget,
                 producer_id=lambda: self._identity.producer_id or 0,
@@ -162,9 +165,9 @@ class Flow:
                 on_broken=self._on_broken,
                 on_end=self._on_end,
             )
-            self._producers[node] = producer
+            self._producers[node, pipeline] = producer
             self._engine.start(producer.run())
-        return self._producers[node]
+        return self._producers[node, pipeline]
 
     def _gap_filler(self, node: int) -> GapFiller:
         if node not in self._gap_fillers:
@@ -198,7 +201,8 @@ class Flow:
         if not copy.is_open:
             return
         if not isinstance(copy.next_step(), Fill):
-            self._producer(copy.node).ready(copy)
+            self._pipelines.choose(copy)
+            self._producer(copy.node, copy.pipeline).ready(copy)
         elif self._may_be_late(copy) and not copy.busy:
             self._engine.start(self._settle_first(copy))
         elif self._gap_fill is GapFill.TRANSACTIONS:

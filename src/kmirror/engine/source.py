@@ -173,7 +173,7 @@ class SourceFetcher:
 
     async def _fetch(self, number: int) -> None:
         lane = self._lanes[number]
-        connection = await self._cluster.connection(self._node, f"fetch-{number}" if number else "fetch")
+        connection = await self._cluster.connection(self._node, "fetch", number)
         await connection.unthrottled()
         reserved = await self._brake.room(self._window().response_bytes)
         await self._budget.acquire(reserved)

@@ -325,9 +325,9 @@ static PyObject *stamp(PyObject *module, PyObject *arguments)
     PyObject *batch;
     Py_buffer data;
     long long producer_id;
-    int producer_epoch, sequence, missing;
+    int producer_epoch, sequence, missing = 0;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OLiii", &batch, &producer_id, &producer_epoch, &sequence, &missing) ||
+    if (!PyArg_ParseTuple(arguments, "OLii|i", &batch, &producer_id, &producer_epoch, &sequence, &missing) ||
         PyObject_GetBuffer(batch, &data, PyBUF_WRITABLE))
         return NULL;
     if (data.len < HEADER_BYTES || missing < 0 || data.len > INT32_MAX - missing) {

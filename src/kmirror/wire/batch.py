@@ -176,16 +176,14 @@ def seal(batch: memoryview) -> None:
     struct.pack_into(">I", batch, _CRC_AT, crc32c(batch[CRC_FROM:]))
 
 
-def stamp(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int, missing_bytes: int = 0) -> None:
+def stamp_slowly(
+    batch: memoryview, producer_id: int, producer_epoch: int, sequence: int, missing_bytes: int = 0
+) -> None:
     """Makes a source batch one of ours, in place: base offset 0, no leader epoch, our producer, and the CRC for that.
 
     The transactional bit goes: a committed record becomes a plain one. The last `missing_bytes` of the batch may be
-    somewhere else: they stay as they are. Raises ValueError below a header's length.
+    somewhere else: they stay as they are. Raises ValueError below a header's length. `stamp` is this, or its twin.
     """
-    _stamp(batch, producer_id, producer_epoch, sequence, missing_bytes)
-
-
-def stamp_slowly(batch: memoryview, producer_id: int, producer_epoch: int, sequence: int, missing_bytes: int) -> None:
     if len(batch) < HEADER_BYTES:
         raise ValueError("not a batch")
     _, length, _, _, crc = _PREFIX.unpack_from(batch)
@@ -240,6 +238,8 @@ def decode(batch: memoryview) -> list[Record]:
 
 
 try:
-    from kmirror.wire._batches import stamp as _stamp
+    from kmirror.wire import _batches
+
+    stamp = _batches.stamp
 except ImportError:
-    _stamp = stamp_slowly
+    stamp = stamp_slowly

@@ -61,8 +61,8 @@ class Cluster:
         self.access = access
         self._bootstrap = parse_bootstrap(access.bootstrap)
         self._brokers: Mapping[int, tuple[str, int]] = {}
-        self._connections: dict[tuple[int, str], Connection] = {}
-        self._connecting: dict[tuple[int, str], asyncio.Lock] = {}
+        self._connections: dict[tuple[int, str, int], Connection] = {}
+        self._connecting: dict[tuple[int, str, int], asyncio.Lock] = {}
         self._asking: Connection | None = None
         self._buffers = BufferPool()
         self._measured_at = -_MEASURE_EVERY_S
@@ -133,12 +133,12 @@ class Cluster:
         node = metadata.leaders.get(partition, -1) if metadata else -1
         return node if node in self._brokers else None
 
-    async def connection(self, node: int, purpose: str) -> Connection:
-        """The connection to broker `node` for `purpose`; opened when there is none.
+    async def connection(self, node: int, purpose: str, number: int = 0) -> Connection:
+        """The connection of that number to broker `node` for `purpose`; opened when there is none.
 
         Raises ConnectionLost, and WrongCluster: an address may have come to another cluster since then.
         """
-        key = (node, purpose)
+        key = (node, purpose, number)
         known = self._connections.get(key)
         if known is not None and known.alive:
             return known
@@ -158,14 +158,16 @@ class Cluster:
                 made.close()
                 raise
             self._connections[key] = made
-            log.info("connected", cluster=self.role, broker=node, address=f"{host}:{port}", purpose=purpose)
+            log.info(
+                "connected", cluster=self.role, broker=node, address=f"{host}:{port}", purpose=purpose, number=number
+            )
             return made
 
     async def renew_silent(self, after_s: float) -> bool:
         """Gives up connections on which a broker is silent for so long, if it answers on a new one; whether any was."""
         silent = [
             (node, connection)
-            for (node, purpose), connection in self._connections.items()
+            for (node, purpose, _), connection in self._connections.items()
             if purpose in _PATIENT and connection.silent_s >= after_s and connection.alive and node in self._brokers
         ]
         return any(await asyncio.gather(*(self._renew(node, connection) for node, connection in silent)))
@@ -180,7 +182,7 @@ class Cluster:
             return False
         log.warning("connection given up", cluster=self.role, broker=node, silent_s=silent.silent_s)
         silent.give_up(_SILENT)
-        for (other, purpose), connection in self._connections.items():
+        for (other, purpose, _), connection in self._connections.items():
             if other == node and (purpose not in _PATIENT or not connection.is_awaited):
                 connection.give_up(_SILENT)
         if self._asking is not None:

@@ -1,7 +1,9 @@
-"""Produce (api 0) by hand, versions 9 (topics by name) and 13 (by topic id): see ProduceRequest.json in Kafka."""
+"""Produce (api 0) by hand, versions 9 (topics by name) and 13 (by topic id): see ProduceRequest.json in Kafka.
+
+`_produce.c` does the same where the package was built with a C compiler. The tests hold both equal.
+"""
 
 import struct
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from kmirror.wire.errors import ProtocolError
@@ -16,9 +18,9 @@ BY_ID: Final = 13
 _HEAD: Final = struct.Struct(">bhi")  # transactional id (null), acks, timeout
 _INDEX: Final = struct.Struct(">i")
 _ANSWER: Final = struct.Struct(">ihqqq")  # index, error, base offset, log append time, log start
-_NO_MORE: Final = b"\1\0\0"  # no record errors, no message, no tags
-_SHORT_ANSWER: Final = struct.Struct(_ANSWER.format + f"{len(_NO_MORE)}s")
 ACKS_ALL: Final = -1
+
+Part = bytes | memoryview | Pipe
 
 
 class ProducePartition(NamedTuple):
@@ -41,60 +43,50 @@ class Produced(NamedTuple):
     message: str | None
 
 
-def encode_produce(
-    version: int, partitions: Sequence[ProducePartition], *, timeout_ms: int
-) -> list[bytes | memoryview | Pipe]:
+def encode_produce(version: int, partitions: list[ProducePartition], *, timeout_ms: int) -> list[Part]:
     """The body as parts that are written one after the other: the batches are not copied."""
+    return encode(partitions, timeout_ms, version >= BY_ID)
+
+
+def decode_produce(frame: memoryview, version: int) -> tuple[int, list[Produced]]:
+    """(throttle time in ms, partitions) of an answer's frame; raises ProtocolError."""
+    try:
+        return decode(frame, version >= BY_ID, Produced)
+    except (struct.error, IndexError, ValueError) as e:
+        raise ProtocolError(f"unreadable produce response: {e}") from e
+
+
+def encode_slowly(partitions: list[ProducePartition], timeout_ms: int, by_id: bool) -> list[Part]:
     topics: dict[str, list[ProducePartition]] = {}
     for p in partitions:
         topics.setdefault(p.topic, []).append(p)
-    out: list[bytes | memoryview | Pipe] = []
+    out: list[Part] = []
     small = _HEAD.pack(0, ACKS_ALL, timeout_ms) + encode_unsigned(len(topics) + 1)
     for name, items in topics.items():
-        small += encode_topic(name, items[0].topic_id, len(items), by_id=version >= BY_ID)
+        small += encode_topic(name, items[0].topic_id, len(items), by_id=by_id)
         for _, _, partition, batch, pipe in items:
-            index = _INDEX.pack(partition)
-            if pipe is None:
-                out += (small + index + encode_unsigned(len(batch) + 1), batch)
-            else:
-                size = encode_unsigned(len(batch) + len(pipe) + 1)
-                out += (b"".join((small, index, size, batch)), pipe)
+            small += _INDEX.pack(partition) + encode_unsigned(len(batch) + (0 if pipe is None else len(pipe)) + 1)
+            out += (small, batch) if pipe is None else (b"".join((small, batch)), pipe)
             small = b"\0"
         small += b"\0"
     out.append(small + b"\0")
     return out
 
 
-def decode_produce(frame: memoryview, version: int) -> tuple[int, list[Produced]]:
-    """(throttle time in ms, partitions) of an answer's frame; raises ProtocolError."""
-    try:
-        out: list[Produced] = []
-        position = skip_tags(frame, 4)
-        topics, position = read_unsigned(frame, position)
-        for _ in range(topics - 1):
-            topic, count, position = read_topic(frame, position, by_id=version >= BY_ID)
-            answers, position = _answers(frame, position, count, topic)
-            out += answers
-            position = skip_tags(frame, position)
-        return struct.unpack_from(">i", frame, position)[0], out
-    except (struct.error, IndexError, ValueError) as e:
-        raise ProtocolError(f"unreadable produce response: {e}") from e
+def decode_slowly(frame: memoryview, by_id: bool, kind: type[Produced]) -> tuple[int, list[Produced]]:
+    out: list[Produced] = []
+    position = skip_tags(frame, 4)  # behind the correlation id, which the connection has looked at
+    topics, position = read_unsigned(frame, position)
+    for _ in range(topics - 1):
+        topic, count, position = read_topic(frame, position, by_id=by_id)
+        for _ in range(count):
+            produced, position = _partition(frame, position, topic, kind)
+            out.append(produced)
+        position = skip_tags(frame, position)
+    return struct.unpack_from(">i", frame, position)[0], out
 
 
-def _answers(frame: memoryview, position: int, count: int, topic: str | bytes) -> tuple[list[Produced], int]:
-    end = position + count * _SHORT_ANSWER.size
-    short = _SHORT_ANSWER.iter_unpack(frame[position:end])  # all at once, if none has more to say
-    answers = [Produced(topic, n, error, base, None) for n, error, base, _, _, rest in short if rest == _NO_MORE]
-    if len(answers) == count:
-        return answers, end
-    answers.clear()
-    for _ in range(count):
-        produced, position = _partition(frame, position, topic)
-        answers.append(produced)
-    return answers, position
-
-
-def _partition(frame: memoryview, position: int, topic: str | bytes) -> tuple[Produced, int]:
+def _partition(frame: memoryview, position: int, topic: str | bytes, kind: type[Produced]) -> tuple[Produced, int]:
     index, error, base_offset, _, _ = _ANSWER.unpack_from(frame, position)
     position += _ANSWER.size
     count, position = read_unsigned(frame, position)
@@ -104,7 +96,7 @@ def _partition(frame: memoryview, position: int, topic: str | bytes) -> tuple[Pr
         message = message or words
         position = skip_tags(frame, position)
     words, position = _nullable_string(frame, position)
-    return Produced(topic, index, error, base_offset, message or words), skip_tags(frame, position)
+    return kind(topic, index, error, base_offset, message or words), skip_tags(frame, position)
 
 
 def _nullable_string(frame: memoryview, position: int) -> tuple[str | None, int]:
@@ -113,3 +105,9 @@ def _nullable_string(frame: memoryview, position: int) -> tuple[str | None, int]
         return None, position
     end = position + size - 1
     return bytes(frame[position:end]).decode(errors="replace"), end
+
+
+try:
+    from kmirror.wire._produce import decode, encode
+except ImportError:
+    decode, encode = decode_slowly, encode_slowly

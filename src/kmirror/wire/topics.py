@@ -12,17 +12,19 @@ Place = tuple[str, int]
 
 
 def encode_topic(name: str, topic_id: bytes, partitions: int, *, by_id: bool) -> bytes:
-    topic = topic_id if by_id else encode_unsigned(len(name) + 1) + name.encode()
-    return topic + encode_unsigned(partitions + 1)
+    text = name.encode()
+    return (topic_id if by_id else encode_unsigned(len(text) + 1) + text) + encode_unsigned(partitions + 1)
 
 
 def read_topic(view: memoryview, position: int, *, by_id: bool) -> tuple[str | bytes, int, int]:
-    """(name or id, number of partitions, where the first begins); raises IndexError, ValueError."""
+    """(name or id, number of partitions, where the first begins); raises IndexError, ValueError for no name at all."""
     topic: str | bytes
     if by_id:
         topic, position = bytes(view[position : position + _ID_BYTES]), position + _ID_BYTES
     else:
         size, position = read_unsigned(view, position)
+        if not size:
+            raise ValueError("a topic without a name")
         topic, position = bytes(view[position : position + size - 1]).decode(), position + size - 1
     count, position = read_unsigned(view, position)
     return topic, count - 1, position
