@@ -12,7 +12,7 @@ from support.difference import What
 from support.kmirror_cli import Kmirror
 from support.mirrors import TestLink
 from support.proxy import Fault, ProxiedCluster
-from support.traffic import Record, create_topic, produce
+from support.traffic import Record, Traffic, create_topic, produce
 from support.transactions import delete_records
 from support.wait import eventually
 
@@ -106,3 +106,23 @@ def test_a_batch_that_comes_when_its_records_are_gone(link: TestLink, proxied: P
     write(link, mirrored)
     link.assert_exact(mirrored, ignore=[What.LOG_START], at_least=200)
     link.await_status(mirrored, "ACTIVE")
+
+
+def test_one_of_two_connections_is_cut(link: TestLink, proxied: ProxiedCluster, topic_name: str) -> None:
+    """Large batches of several partitions come over two of them. With each fault one is lost: what the other has on its
+    way goes on, and small batches between the large ones have partitions change from one to the other meanwhile.
+    """
+    create_topic(link.source.bootstrap_servers, topic_name, 4)
+    link.mirror(topic_name)
+    with Traffic(link.source.bootstrap_servers, topic_name, rate=200, size=60_000) as large:
+        for share in (0.0, 0.6, 1.0) * 4:
+            link.await_beyond(topic_name, link.mirror_ends(topic_name))
+            with Traffic(link.source.bootstrap_servers, topic_name, rate=2_000) as small:
+                assert proxied.proxy.arm(Fault(api=PRODUCE, answer=share == 1.0, share=share)).met.wait(30)
+                link.await_beyond(topic_name, link.mirror_ends(topic_name))
+                small.stop()
+        large.stop()
+    link.assert_exact(topic_name, at_least=large.acked)
+    link.await_status(topic_name, "ACTIVE")
+    seconds = [line for line in link.log().splitlines() if "purpose=produce" in line and "number=1" in line]
+    assert len(seconds) > 1, "the second connection was cut as well"

@@ -1,7 +1,6 @@
 """There is time where the destination has all requests that it may have, and more wait; else there is none."""
 
 import asyncio
-import struct
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,43 +12,13 @@ from kmirror.engine.window import MOST_REQUESTS
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
 from kmirror.wire.cluster import ConnectionCounters
-from kmirror.wire.produce import BY_NAME
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
 from support.batches import dense
+from support.unanswered import Unanswered
 
 NODE, BATCHES = 4, MOST_REQUESTS + 2
 ID = topic_id_text(bytes(range(16)))
-
-
-class Far:
-    """A connection of which every request waits until it is answered here."""
-
-    takes_pipes = False
-    takes_more = True
-
-    def __init__(self) -> None:
-        self.askers: list[Any] = []
-
-    def version_of(self, *_: int) -> int:
-        return BY_NAME
-
-    def send_for(self, asker: object, *_: object, **__: object) -> None:
-        self.askers.append(asker)
-
-    def throttled(self, ms: int) -> None:
-        assert ms == 0
-
-    async def unthrottled(self) -> None:
-        pass
-
-    async def drain(self) -> None:
-        pass
-
-    def answer(self, base: int) -> None:
-        one = struct.pack(">ihqqq", 1, 0, base, -1, 0) + b"\1\0\0"
-        frame = b"\0\0\0\1\0" + b"\2\2t\2" + one + b"\0" + bytes(4) + b"\0"
-        self.askers.pop(0).set_result(memoryview(frame))
 
 
 def a_copy(budget: Budget) -> PartitionCopy:
@@ -64,9 +33,9 @@ def a_copy(budget: Budget) -> PartitionCopy:
 
 def pauses(round_trip_s: float) -> list[bool]:
     """Whether there is time: before anything is sent, then with all that may be under way, and after each answer."""
-    connection = Far()
+    connection = Unanswered()
 
-    async def get(*_: object) -> Far:
+    async def get(*_: object) -> Unanswered:
         return connection
 
     async def run() -> list[bool]:
@@ -74,6 +43,7 @@ def pauses(round_trip_s: float) -> list[bool]:
         budget = Budget(1 << 20)
         producer = DestinationProducer(
             NODE,
+            0,
             cluster,
             budget,
             producer_id=lambda: 7,

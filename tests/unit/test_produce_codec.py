@@ -1,15 +1,30 @@
-"""Produce packed by hand, judged by kafka-python's codecs of the same versions."""
+"""Produce packed by hand, by C and by plain Python, judged by kafka-python's codecs of the same versions."""
 
 import contextlib
+import importlib.util
+import struct
 import uuid
+from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.protocol.producer import ProduceRequest, ProduceResponse
 
+from kmirror.wire import produce
 from kmirror.wire.errors import ProtocolError
-from kmirror.wire.produce import Produced, ProducePartition, decode_produce, encode_produce
+from kmirror.wire.pipes import PlainPipe
+from kmirror.wire.produce import (
+    Part,
+    Produced,
+    ProducePartition,
+    decode_produce,
+    decode_slowly,
+    encode_produce,
+    encode_slowly,
+)
+from support.compiled import compiled as built
 
 Topic = ProduceResponse.TopicProduceResponse
 Partition = Topic.PartitionProduceResponse
@@ -18,6 +33,22 @@ INT64 = st.integers(-1, 2**63 - 1)
 NAMES = st.text("abcXYZ019._-", min_size=1, max_size=249)
 WORDS = st.none() | st.text(st.characters(codec="utf-8"), max_size=30)
 VERSIONS = st.sampled_from([9, 13])
+INSTALLED = (produce.encode, produce.decode)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> ModuleType:
+    return built("_produce")
+
+
+@pytest.fixture(scope="module", autouse=True, params=[True, False], ids=["compiled", "plain"])
+def twin(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test here is for both."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = request.getfixturevalue("compiled") if request.param else None
+        patch.setattr(produce, "encode", found.encode if found else encode_slowly)
+        patch.setattr(produce, "decode", found.decode if found else decode_slowly)
+        yield
 
 
 def topic_id(name: str) -> bytes:
@@ -122,3 +153,71 @@ def test_a_cut_is_a_protocol_error(version: int) -> None:
 def test_noise_is_a_protocol_error_or_an_answer(noise: bytes, version: int) -> None:
     with contextlib.suppress(ProtocolError):
         decode_produce(memoryview(noise), version)
+
+
+# --- what one twin does, the other does
+
+
+class Held(PlainPipe):
+    """A pipe of which nobody reads: the codec asks for its length alone."""
+
+    def __init__(self, held: int) -> None:
+        self.held = held
+
+    def __del__(self) -> None:
+        pass
+
+
+@given(
+    st.lists(st.tuples(NAMES, INT32, st.binary(max_size=300), st.none() | st.integers(1, 1 << 30)), max_size=8),
+    INT32,
+    st.booleans(),
+)
+def test_both_twins_write_the_same(
+    compiled: ModuleType, wanted: list[tuple[str, int, bytes, int | None]], timeout: int, by_id: bool
+) -> None:
+    items = [
+        ProducePartition(name, topic_id(name), number, memoryview(data), None if piped is None else Held(piped))
+        for name, number, data, piped in wanted
+    ]
+    fast, slow = compiled.encode(items, timeout, by_id), encode_slowly(items, timeout, by_id)
+    assert [_shape(part) for part in fast] == [_shape(part) for part in slow]
+
+
+def _shape(part: Part) -> object:
+    """Pipes by themselves, batches by theirs as well: they are not copied."""
+    return part if isinstance(part, bytes) else id(part)
+
+
+def _read(decode: object, frame: memoryview, *, by_id: bool) -> object:
+    try:
+        return decode(frame, by_id, Produced)  # type: ignore[operator]
+    except (ValueError, IndexError, struct.error):
+        return "unreadable"
+
+
+@given(responses(), st.data())
+def test_both_twins_read_the_same(compiled: ModuleType, made: tuple[int, ProduceResponse], data: st.DataObject) -> None:
+    """However damaged, and both by the wrong version too."""
+    version, answer = made
+    frame = frame_of(answer, version)
+    for _ in range(data.draw(st.integers(0, 3))):
+        frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    frame = frame[: data.draw(st.integers(0, len(frame)) | st.just(len(frame)))]
+    for by_id in (True, False):
+        fast = _read(compiled.decode, frame, by_id=by_id)
+        assert fast == _read(decode_slowly, frame, by_id=by_id)
+        if isinstance(fast, tuple):
+            assert all(type(answer) is Produced for answer in fast[1])
+
+
+def test_what_is_no_partition_is_refused(compiled: ModuleType) -> None:
+    with pytest.raises(TypeError):
+        compiled.decode(memoryview(b""), True, dict)
+    with pytest.raises(TypeError):
+        compiled.encode([("t", bytes(16), 0, 1, None)], 0, True)
+
+
+def test_what_is_installed_uses_the_twin_that_is_there() -> None:
+    there = importlib.util.find_spec("kmirror.wire._produce") is not None
+    assert ((encode_slowly, decode_slowly) == INSTALLED) is not there

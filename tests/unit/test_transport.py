@@ -64,7 +64,9 @@ class Narrow:
         return self._sock.send(b"".join(parts)[:most], flags)
 
 
-def with_pair(act: Callable[[SocketTransport, Peer, socket.socket], Awaitable[None]], most: list[int]) -> None:
+def with_pair(
+    act: Callable[[SocketTransport, Peer, socket.socket], Awaitable[None]], most: list[int], peer: Peer | None = None
+) -> None:
     """Runs `act` with a transport over one end of a socket pair, and the other.
 
     It takes so many bytes at once, where `most` says so: by plain Python, for else the kernel is asked directly.
@@ -74,11 +76,11 @@ def with_pair(act: Callable[[SocketTransport, Peer, socket.socket], Awaitable[No
         ours, theirs = socket.socketpair()
         for sock in (ours, theirs):
             sock.setblocking(False)
-        peer = Peer()
-        transport = SocketTransport(asyncio.get_running_loop(), Narrow(ours, most) if most else ours, peer)  # type: ignore[arg-type]
+        told = peer or Peer()
+        transport = SocketTransport(asyncio.get_running_loop(), Narrow(ours, most) if most else ours, told)  # type: ignore[arg-type]
         try:
             async with asyncio.timeout(20):
-                await act(transport, peer, theirs)
+                await act(transport, told, theirs)
         finally:
             transport.abort()
             theirs.close()
@@ -135,6 +137,45 @@ def test_the_parts_of_a_request_are_one_system_call() -> None:
         assert transport.get_extra_info("socket").calls == 1
 
     with_pair(act, [1 << 20])
+
+
+class Answering(Peer):
+    """Writes `size` bytes for each that it reads."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def buffer_updated(self, nbytes: int) -> None:
+        super().buffer_updated(nbytes)
+        for byte in self.received[-nbytes:]:
+            self.transport.writelines([bytes([byte]), bytes(self.size - 1)])  # type: ignore[attr-defined]
+
+
+def test_what_is_written_while_answers_are_read_is_one_system_call() -> None:
+    """However many of them came at once. Where nothing is read what is written goes at once."""
+
+    async def act(transport: SocketTransport, _: Peer, theirs: socket.socket) -> None:
+        theirs.send(b"abc")
+        assert await read(theirs, 6) == b"a\0b\0c\0"
+        assert transport.get_extra_info("socket").calls == 1
+        transport.writelines([b"later"])
+        assert transport.get_extra_info("socket").calls == 2
+
+    with_pair(act, [1 << 20], Answering(2))
+
+
+def test_a_protocol_that_writes_too_much_as_it_reads_is_paused_until_it_is_sent() -> None:
+    async def act(transport: SocketTransport, peer: Peer, theirs: socket.socket) -> None:
+        transport.set_write_buffer_limits(1500)
+        theirs.send(b"ab")
+        assert await read(theirs, 2000) == b"a" + bytes(999) + b"b" + bytes(999)
+        assert peer.calls == ["pause", "resume"]
+
+    with_pair(act, [], Answering(1000))
 
 
 def test_the_protocol_is_paused_while_too_much_waits() -> None:

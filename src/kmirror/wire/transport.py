@@ -62,6 +62,7 @@ class SocketTransport(asyncio.Transport):
         self._most_bytes = 1 << 16
         self._paused = False
         self._closing = False
+        self._reading = False
         self._wakes_at = 1
         protocol.connection_made(self)
         loop.add_reader(sock, self._on_readable)
@@ -85,13 +86,16 @@ class SocketTransport(asyncio.Transport):
         parts = tuple(list_of_data)
         self._parts += parts
         self._waiting_bytes += sum(map(len, parts))
-        if idle:
-            self._send()
-            if self._parts:
-                self._loop.add_writer(self._sock, self._on_writable)
+        if idle and not self._reading:
+            self._begin_to_send()
         if self._waiting_bytes > self._most_bytes and not self._paused and not self._closing:
             self._paused = True
             self._protocol.pause_writing()
+
+    def _begin_to_send(self) -> None:
+        self._send()
+        if self._parts:
+            self._loop.add_writer(self._sock, self._on_writable)
 
     def _send(self) -> None:
         """As much as the kernel takes."""
@@ -104,6 +108,9 @@ class SocketTransport(asyncio.Transport):
         self._send()
         if not self._parts and not self._closing:
             self._loop.remove_writer(self._sock)
+        self._resume()
+
+    def _resume(self) -> None:
         if self._paused and self._waiting_bytes <= self._most_bytes // 2 and not self._closing:
             self._paused = False
             self._protocol.resume_writing()
@@ -111,6 +118,9 @@ class SocketTransport(asyncio.Transport):
     # --- in
 
     def _on_readable(self) -> None:
+        """Several answers come together, as a rule: what is written by all of them goes out together as well."""
+        idle = not self._parts
+        self._reading = True
         try:
             received = self._protocol.receive(self._sock)
         except (BlockingIOError, InterruptedError):
@@ -118,6 +128,11 @@ class SocketTransport(asyncio.Transport):
         except OSError as e:
             self._lose(e)
             return
+        finally:
+            self._reading = False
+            if idle and self._parts:
+                self._begin_to_send()
+                self._resume()
         if not received:
             self._lose(None)
             return

@@ -1,0 +1,37 @@
+"""A connection to a broker that answers a produce request when a test says so."""
+
+import struct
+from typing import Any
+
+from kmirror.wire.produce import BY_NAME
+
+
+class Unanswered:
+    """Each request for partition 1 of topic "t" waits in `askers` until it is answered here."""
+
+    takes_pipes = False
+    takes_more = True
+
+    def __init__(self) -> None:
+        self.askers: list[Any] = []
+
+    def version_of(self, *_: int) -> int:
+        return BY_NAME
+
+    def send_for(self, asker: object, *_: object, **__: object) -> None:
+        self.askers.append(asker)
+
+    def throttled(self, ms: int) -> None:
+        assert ms == 0
+
+    async def unthrottled(self) -> None:
+        pass
+
+    async def drain(self) -> None:
+        pass
+
+    def answer(self, base: int) -> None:
+        """The oldest: its batch is at offset `base`."""
+        one = struct.pack(">ihqqq", 1, 0, base, -1, 0) + b"\1\0\0"
+        frame = b"\0\0\0\1\0" + b"\2\2t\2" + one + b"\0" + bytes(4) + b"\0"
+        self.askers.pop(0).set_result(memoryview(frame))
