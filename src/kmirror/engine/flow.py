@@ -12,7 +12,7 @@ from kmirror.engine.brake import Brake
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy, refused_gap
 from kmirror.engine.denied import explained
-from kmirror.engine.destination import DestinationProducer, least_pause_s
+from kmirror.engine.destination import DestinationProducer
 from kmirror.engine.gap_filler import GapFiller
 from kmirror.engine.identity import Superseded
 from kmirror.engine.intake import FetchEvents
@@ -72,7 +72,6 @@ class Flow:
         self._recorder = recorder
         self._engine = above
         self._fetchers: dict[int, SourceFetcher] = {}
-        self._producers: dict[tuple[int, int], DestinationProducer] = {}
         self._gap_fillers: dict[int, GapFiller] = {}
         self._gap_fill = gap_fill if settings.gap_fill_mode == "auto" else GapFill(settings.gap_fill_mode)
         self._transaction_filler = TransactionFiller(
@@ -87,7 +86,7 @@ class Flow:
             on_superseded=above.doubt,
         )
         self._pipes = PipePool()
-        self._pipelines = Pipelines()
+        self._pipelines = Pipelines(self._begin_pipeline)
         self._openers: dict[PartitionCopy, asyncio.Task[None]] = {}
 
     def _fetched_from(self, copy: PartitionCopy) -> int | None:
@@ -108,7 +107,7 @@ class Flow:
                 on_stale=self._engine.source_stale,
             ),
             brokers=lambda: len(self._fetchers),
-            destinations=lambda: len({node for node, _ in self._producers}),
+            destinations=lambda: self._pipelines.brokers,
             fetched_from=self._fetched_from,
             pipes=self._pipes_for_batches,
         )
@@ -152,22 +151,20 @@ class Flow:
             copy.bridging = False
             copy.touch()
 
-    def _producer(self, node: int, pipeline: int) -> DestinationProducer:
-        if (node, pipeline) not in self._producers:
-            producer = DestinationProducer(
-                node,
-                pipeline,
-                self._destination,
-                self._budget,
-                producer_id=lambda: self._identity.producer_id or 0,
-                request_timeout_s=self._settings.request_timeout_s,
-                on_drained=self._on_drained,
-                on_broken=self._on_broken,
-                on_end=self._on_end,
-            )
-            self._producers[node, pipeline] = producer
-            self._engine.start(producer.run())
-        return self._producers[node, pipeline]
+    def _begin_pipeline(self, node: int, number: int) -> DestinationProducer:
+        producer = DestinationProducer(
+            node,
+            number,
+            self._destination,
+            self._budget,
+            producer_id=lambda: self._identity.producer_id or 0,
+            request_timeout_s=self._settings.request_timeout_s,
+            on_drained=self._on_drained,
+            on_broken=self._on_broken,
+            on_end=self._on_end,
+        )
+        self._engine.start(producer.run())
+        return producer
 
     def _gap_filler(self, node: int) -> GapFiller:
         if node not in self._gap_fillers:
@@ -201,8 +198,7 @@ class Flow:
         if not copy.is_open:
             return
         if not isinstance(copy.next_step(), Fill):
-            self._pipelines.choose(copy)
-            self._producer(copy.node, copy.pipeline).ready(copy)
+            self._pipelines.send_on(copy)
         elif self._may_be_late(copy) and not copy.busy:
             self._engine.start(self._settle_first(copy))
         elif self._gap_fill is GapFill.TRANSACTIONS:
@@ -299,7 +295,7 @@ class Flow:
 
     def pause_s(self) -> float:
         """For how long nothing hurries, in seconds: all that waits, waits for brokers of the destination."""
-        return least_pause_s(self._producers.values())
+        return self._pipelines.pause_s()
 
     async def end_sessions(self) -> None:
         """Leaves nothing behind at the source's brokers. Raises ClusterError."""

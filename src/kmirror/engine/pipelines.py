@@ -5,26 +5,49 @@ while it appends what came over the other. That pays for large batches alone. Of
 stand in a request, where all take the first.
 """
 
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from kmirror.engine.copy import PartitionCopy
+from kmirror.engine.destination import DestinationProducer, least_pause_s
 
 PIPELINES: Final = 2
 
 
 class Pipelines:
-    """Shares the partitions of large batches that a broker leads out among its pipelines, in turn."""
+    """Shares the partitions of large batches that a broker leads out among its pipelines, in turn.
 
-    def __init__(self) -> None:
+    `begin` makes one, of a broker and by number, that runs from then on.
+    """
+
+    def __init__(self, begin: Callable[[int, int], DestinationProducer]) -> None:
+        self._begin = begin
+        self._producers: dict[tuple[int, int], DestinationProducer] = {}
         self._next: dict[int, int] = {}
         self._shares: WeakKeyDictionary[PartitionCopy, tuple[int, int]] = WeakKeyDictionary()
 
-    def choose(self, copy: PartitionCopy) -> None:
-        """Has `copy` sent on over the pipeline for such batches as came last: as soon as nothing of it is on its way.
+    @property
+    def brokers(self) -> int:
+        """To how many there is one."""
+        return len({node for node, _ in self._producers})
 
-        Until then it is sent nothing, so no batch overtakes another.
+    def pause_s(self) -> float:
+        """For how long nothing hurries, in seconds: see `least_pause_s`."""
+        return least_pause_s(self._producers.values())
+
+    def send_on(self, copy: PartitionCopy) -> None:
+        """`copy`, which is open, has something to send: over the pipeline for such batches as came last.
+
+        It changes over once nothing of it is on its way, and is sent nothing until then: no batch overtakes another.
         """
+        self._choose(copy)
+        at = copy.node, copy.pipeline
+        if at not in self._producers:
+            self._producers[at] = self._begin(*at)
+        self._producers[at].ready(copy)
+
+    def _choose(self, copy: PartitionCopy) -> None:
         if copy.piped:
             copy.next_pipeline = self._share(copy)
         elif copy.small or copy.far:
