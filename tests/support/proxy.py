@@ -71,12 +71,20 @@ class _Awaited:
             self.none.set()
         return api
 
+    def waits_for(self, api: int) -> bool:
+        return api in self._apis.values()
+
 
 class Proxy:
-    """Listens on `port` and passes on to `target`, in a thread of its own. `requests` counts them by api."""
+    """Listens on `port` and passes on to `target`, in a thread of its own. `requests` counts them by api.
+
+    `at_once`: over how many connections at most there were some of an api on their way at a time.
+    """
 
     def __init__(self, port: int, target: int) -> None:
         self.requests: Counter[int] = Counter()
+        self.at_once: Counter[int] = Counter()
+        self._all_awaited: set[_Awaited] = set()
         self._target = target
         self._port = port
         self._armed: Fault | None = None
@@ -115,6 +123,7 @@ class Proxy:
             _reset(writer)
             return
         awaited = _Awaited()
+        self._all_awaited.add(awaited)
         pumps = [
             asyncio.ensure_future(self._pump(reader, out, writer, awaited, answers=False)),
             asyncio.ensure_future(self._pump(there, writer, out, awaited, answers=True)),
@@ -122,6 +131,7 @@ class Proxy:
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._all_awaited.discard(awaited)
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
@@ -164,6 +174,7 @@ class Proxy:
     def _asked(self, request: bytes, awaited: _Awaited) -> int:
         api = awaited.asked(request)
         self.requests[api] += 1
+        self.at_once[api] = max(self.at_once[api], sum(awaited.waits_for(api) for awaited in self._all_awaited))
         return api
 
     async def _happen(
