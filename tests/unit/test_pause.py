@@ -6,7 +6,7 @@ from typing import Any
 
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.destination import DestinationProducer, least_pause_s
+from kmirror.engine.destination import DestinationProducer
 from kmirror.engine.steps import Append
 from kmirror.engine.window import MOST_REQUESTS
 from kmirror.model.mirror import Mirror
@@ -82,14 +82,3 @@ def test_there_is_time_while_the_broker_has_all_it_may_have() -> None:
 
 def test_a_broker_that_is_far_waits_for_us() -> None:
     assert not any(pauses(0.002))
-
-
-def a_producer(pause_s: float, *, is_idle: bool = False) -> Any:
-    return SimpleNamespace(pause_s=pause_s, is_idle=is_idle)
-
-
-def test_of_several_brokers_the_one_that_has_the_least_time_counts() -> None:
-    assert least_pause_s([a_producer(0.001), a_producer(0.0003), a_producer(0.0, is_idle=True)]) == 0.0003
-    assert least_pause_s([a_producer(0.001), a_producer(0.0)]) == 0.0
-    assert least_pause_s([a_producer(0.0, is_idle=True)]) == 0.0
-    assert least_pause_s([]) == 0.0

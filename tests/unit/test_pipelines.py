@@ -40,7 +40,7 @@ class Told:
     def __init__(self, node: int, number: int) -> None:
         self.at = node, number
         self.copies: list[PartitionCopy] = []
-        self.pause_s = 0.001 * (1 + number)
+        self.pause_s = 0.0
         self.is_idle = False
 
     def ready(self, copy: PartitionCopy) -> None:
@@ -125,18 +125,28 @@ async def turns() -> None:
 
 
 def test_two_pipelines_to_a_broker_are_one_broker() -> None:
-    """What waits for the only one is never held back for the others' sake; nothing hurries if none has less time."""
+    """What waits for the only one is never held back for the others' sake (`SlowBrokers`)."""
     chosen = Chosen()
     assert chosen.pipelines.brokers == 0
-    assert chosen(a_copy(0)) == [0]
-    chosen.begun[0].is_idle = True
-    assert chosen(a_copy(1)) == [1]
-    assert len(chosen.begun) == 2
+    assert chosen(a_copy(0), a_copy(1)) == [0, 1]
     assert chosen.pipelines.brokers == 1
-    assert chosen.pipelines.pause_s() == 0.002
     chosen(a_copy(2, 5))
     assert chosen.pipelines.brokers == 2
-    assert chosen.pipelines.pause_s() == 0.001
+
+
+def test_there_is_time_while_each_broker_has_enough_to_do_over_one_pipeline() -> None:
+    chosen = Chosen()
+    assert chosen.pipelines.pause_s() == 0.0
+    chosen(a_copy(0), a_copy(1), a_copy(2, 5))
+    first, second, other = chosen.begun
+    other.pause_s = 0.003
+    for times, time in (((0.001, 0.0), 0.001), ((0.0, 0.002), 0.002), ((0.004, 0.004), 0.003), ((0.0, 0.0), 0.0)):
+        first.pause_s, second.pause_s = times
+        assert chosen.pipelines.pause_s() == time
+    first.is_idle = second.is_idle = True
+    assert chosen.pipelines.pause_s() == 0.003, "nobody waits for the other broker"
+    other.is_idle = True
+    assert chosen.pipelines.pause_s() == 0.0
 
 
 class Running:

@@ -247,7 +247,7 @@ class PartitionCopy:
 
     def _goes_alone(self, first: Append) -> bool:
         """Nothing is merged with it, as with most large ones: no more has to be looked at."""
-        return not self.far and not first.is_small(SMALL_BYTES)
+        return not self.far and (first.pipe is not None or not first.is_small(SMALL_BYTES))
 
     def _merging(self, first: Append) -> tuple[int, int]:
         """To how many bytes batches are merged with `first`, and which are small enough for it."""
@@ -358,10 +358,11 @@ class PartitionCopy:
             self.closed()
 
     def copied(self, step: Append) -> None:
-        self.counters.batches += step.source_batches
-        self.counters.appends += 1
-        self.counters.bytes += step.size
-        self.counters.records += step.count
+        counters = self.counters
+        counters.batches += step.source_batches
+        counters.appends += 1
+        counters.bytes += step.size
+        counters.records += step.count
         self._last_timestamp = step.max_timestamp
         self.in_doubt = False
         self.suspect = False

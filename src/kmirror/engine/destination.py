@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from kmirror.engine.appender import Verdict
@@ -282,11 +282,6 @@ class DestinationProducer:
             at = step.base
             message = f"the destination refuses the batch of offsets {at} to {step.end - 1}: {error.message}"
             self._on_end(copy, MirrorError(Failure.DESTINATION_REFUSED, message, copy.partition, at))
-
-
-def least_pause_s(producers: Iterable[DestinationProducer]) -> float:
-    """The least of all that wait for answers, in seconds: one that has time must not keep the others waiting."""
-    return min([producer.pause_s for producer in producers if not producer.is_idle], default=0.0)
 
 
 class _Request:

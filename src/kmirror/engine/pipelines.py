@@ -10,7 +10,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.destination import DestinationProducer, least_pause_s
+from kmirror.engine.destination import DestinationProducer
 
 PIPELINES: Final = 2
 
@@ -33,8 +33,15 @@ class Pipelines:
         return len({node for node, _ in self._producers})
 
     def pause_s(self) -> float:
-        """For how long nothing hurries, in seconds: see `least_pause_s`."""
-        return least_pause_s(self._producers.values())
+        """For how long nothing hurries, in seconds: no broker that we wait for would do more, if only over one pipeline.
+
+        One that has time must not keep the others waiting.
+        """
+        most: dict[int, float] = {}
+        for (node, _), producer in self._producers.items():
+            if not producer.is_idle:
+                most[node] = max(most.get(node, 0.0), producer.pause_s)
+        return min(most.values(), default=0.0)
 
     def send_on(self, copy: PartitionCopy) -> None:
         """`copy`, which is open, has something to send: over the pipeline for such batches as came last.
