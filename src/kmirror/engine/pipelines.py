@@ -33,7 +33,7 @@ class Pipelines:
         return len({node for node, _ in self._producers})
 
     def pause_s(self) -> float:
-        """For how long nothing hurries, in seconds: no broker that we wait for would do more, if only over one pipeline.
+        """For how long nothing hurries, in seconds: each broker that we wait for has enough to do, if only over one.
 
         One that has time must not keep the others waiting.
         """
