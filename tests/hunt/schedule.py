@@ -139,10 +139,18 @@ _WEIGHTS = {
 }
 
 
+_LARGE = 30_000
+_LARGEST = 150_000
+"""Of most runs no batch is so large that it waits in a pipe; in the others many are."""
+_LARGE_SHARE = 0.4
+
+
 def make(seed: int, *, topics: int = 5, brokers: int = 1) -> Schedule:
     draw = random.Random(f"kmirror-hunt-{seed}")
     plans = tuple(_topic(draw, number) for number in range(max(4, topics)))
     bursts = [burst for number, plan in enumerate(plans) for burst in _traffic(draw, number, plan)]
+    if random.Random(f"kmirror-hunt-large-{seed}").random() < _LARGE_SHARE:
+        bursts = [replace(burst, size=_LARGEST) if burst.size == _LARGE else burst for burst in bursts]
     faults = _faults(draw, len(plans), brokers)
     return Schedule(
         seed,
@@ -185,7 +193,7 @@ def _traffic(draw: random.Random, number: int, plan: TopicPlan) -> list[Burst]:
 
 
 def _records(draw: random.Random, burst: Burst) -> Burst:
-    count, size = draw.choice([(1, 50), (1, 50), (10, 100), (200, 100), (40, 2_000), (5, 30_000)])
+    count, size = draw.choice([(1, 50), (1, 50), (10, 100), (200, 100), (40, 2_000), (5, _LARGE)])
     batch = draw.choice([1, 3, 1000] if count <= 10 else [20, 1000])
     return replace(burst, action="records", count=count, size=size, codec=draw.choice(CODECS), batch_records=batch)
 
