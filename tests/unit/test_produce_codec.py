@@ -16,7 +16,6 @@ from kmirror.wire import produce
 from kmirror.wire.errors import ProtocolError
 from kmirror.wire.pipes import PlainPipe
 from kmirror.wire.produce import (
-    Part,
     Produced,
     ProducePartition,
     decode_produce,
@@ -24,6 +23,7 @@ from kmirror.wire.produce import (
     encode_produce,
     encode_slowly,
 )
+from kmirror.wire.relay import Part
 from support.compiled import compiled as built
 
 Topic = ProduceResponse.TopicProduceResponse

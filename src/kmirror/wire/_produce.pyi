@@ -1,4 +1,5 @@
-from kmirror.wire.produce import Part, Produced, ProducePartition
+from kmirror.wire.produce import Produced, ProducePartition
+from kmirror.wire.relay import Part
 
 def encode(partitions: list[ProducePartition], timeout_ms: int, by_id: bool) -> list[Part]: ...
 def decode(frame: memoryview, by_id: bool, kind: type[Produced]) -> tuple[int, list[Produced]]: ...

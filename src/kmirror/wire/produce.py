@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from kmirror.wire.errors import ProtocolError
 from kmirror.wire.pipes import Pipe
+from kmirror.wire.relay import Part
 from kmirror.wire.topics import encode_topic, read_topic
 from kmirror.wire.varint import encode_unsigned, read_unsigned, skip_tags
 
@@ -19,8 +20,6 @@ _HEAD: Final = struct.Struct(">bhi")  # transactional id (null), acks, timeout
 _INDEX: Final = struct.Struct(">i")
 _ANSWER: Final = struct.Struct(">ihqqq")  # index, error, base offset, log append time, log start
 ACKS_ALL: Final = -1
-
-Part = bytes | memoryview | Pipe
 
 
 class ProducePartition(NamedTuple):
