@@ -142,7 +142,7 @@ class Stage:
         assert list(names) == [NAME]
         return {NAME: 1}
 
-    async def connection(self, node: int, purpose: str) -> "Stage":
+    async def connection(self, node: int, purpose: str, number: int = 0) -> "Stage":
         return self
 
     async def lease(self) -> float:

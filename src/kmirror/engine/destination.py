@@ -1,4 +1,4 @@
-"""A produce pipeline for each destination broker: one batch a partition in a request, several requests in flight."""
+"""A produce pipeline to a destination broker: one batch a partition in a request, several requests in flight."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The pipes of a link: a fetcher for each source broker, a producer and a gap filler for each destination broker.
+"""The pipes of a link: a fetcher for each source broker, pipelines and a gap filler for each destination broker.
 
 A partition flows once it is opened; what breaks it closes it, and it is opened again when nothing of it is on its way.
 """

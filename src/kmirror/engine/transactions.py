@@ -107,7 +107,7 @@ class Transactions:
     async def _coordinator(self, copy: PartitionCopy) -> AsyncIterator[Connection]:
         name = self.id_of(copy)
         async with self._coordinator_node(name) as node:
-            yield await self._destination.connection(node, f"transactions {hash(name) % _CONNECTIONS}")
+            yield await self._destination.connection(node, "transactions", hash(name) % _CONNECTIONS)
 
     @asynccontextmanager
     async def _coordinator_node(self, name: str) -> AsyncIterator[int]:

@@ -23,7 +23,7 @@ REQUEST_BYTES: Final = 2 << 20
 """What makes up a request to a destination that is near: two merged batches."""
 _FAR_REQUEST_BYTES: Final = 8 << 20
 LEAST_REQUESTS: Final = 5
-"""So many are on their way to a broker of the destination, whatever is in them."""
+"""So many are on their way over a pipeline to a broker of the destination, whatever is in them."""
 MOST_REQUESTS: Final = 12
 _NEAR_BYTES: Final = 6 << 20
 """What a near one takes in within ten milliseconds: while so much is on its way it never waits for us, and what comes
@@ -79,7 +79,7 @@ def far_request_bytes(now: int, answered_in_s: float) -> int:
 
 
 def has_enough(requests: int, size: int, *, far: bool, answered_in_s: float) -> bool:
-    """Whether a broker of the destination, with so many requests of so many bytes in all on their way, gets no more.
+    """Whether a pipeline to a broker, with so many requests of so many bytes in all on their way, gets no more.
 
     A Java producer has at most five, for that is how many batches the broker can tell from ones that are sent again
     (ProducerStateEntry). We send none again before the log end is read anew, and it takes no sequence but the next.

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_bytes.h"
+
 #define HEADER_BYTES 61
 #define LOG_OVERHEAD 12 /* base offset and length stand before what the length counts */
 #define CHECKSUM_AT 17
@@ -20,10 +22,6 @@
 #define ZSTD 4
 #define SMALLEST_RECORD 4 /* its length, its attributes, its two deltas, a byte each */
 #define MOST_GROWTH 17    /* length, timestamp delta and offset delta have 20 bytes at most, and had 3 at least */
-
-typedef struct {
-    const uint8_t *next, *end;
-} Reader;
 
 /* A zigzag varint of up to 64 bits; 0 where there is none. */
 static int read_signed(Reader *from, int64_t *value)
@@ -92,14 +90,6 @@ typedef struct {
     uint16_t attributes;
     uint8_t magic;
 } Header;
-
-static uint64_t big_endian(const uint8_t *from, int size)
-{
-    uint64_t value = 0;
-    while (size--)
-        value = value << 8 | *from++;
-    return value;
-}
 
 /* 0 where there is no whole batch of at least a header. */
 static int read_header(const uint8_t *from, int64_t size, Header *header)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_bytes.h"
+
 #define ID_BYTES 16
 #define MOST_VARINT 5
 #define ANSWER_BYTES 30 /* index, error, base offset, log append time, log start */
@@ -186,10 +188,6 @@ static PyObject *encode(PyObject *module, PyObject *arguments)
 
 /* --- answers --- */
 
-typedef struct {
-    const uint8_t *next, *end;
-} Reader;
-
 /* Whether so many bytes are there; else with an exception. */
 static int has(const Reader *from, uint64_t size)
 {
@@ -201,10 +199,8 @@ static int has(const Reader *from, uint64_t size)
 
 static uint64_t take_number(Reader *from, int size)
 {
-    uint64_t value = 0;
-    while (size--)
-        value = value << 8 | *from->next++;
-    return value;
+    from->next += size;
+    return big_endian(from->next - size, size);
 }
 
 static int read_unsigned(Reader *from, uint64_t *value)

@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "_bytes.h"
+
 #define HEADER_BYTES 61
 #define LOG_OVERHEAD 12 /* base offset and length stand before what the length counts */
 #define KEPT_FLAGS 0x17 /* compression and transactional: with any other a batch can't go on as it is */
@@ -278,16 +280,11 @@ static PyObject *send_parts(PyObject *module, PyObject *arguments)
 
 /* --- in --- */
 
-static uint32_t four_bytes(const uint8_t *from)
-{
-    return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
-}
-
 /* The size of the batch with this header, if it can go on as it is and is neither too small nor too large; else 0. */
 static Py_ssize_t size_for_pipe(const uint8_t *header, Py_ssize_t room, Py_ssize_t least, Py_ssize_t most)
 {
-    int64_t size = (int64_t)(int32_t)four_bytes(header + 8) + LOG_OVERHEAD;
-    int64_t last = (int32_t)four_bytes(header + 23), count = (int32_t)four_bytes(header + 57);
+    int64_t size = (int64_t)(int32_t)big_endian(header + 8, 4) + LOG_OVERHEAD;
+    int64_t last = (int32_t)big_endian(header + 23, 4), count = (int32_t)big_endian(header + 57, 4);
     int flags = header[21] << 8 | header[22];
     int plain = header[16] == 2 && count > 0 && count == last + 1 && !(flags & ~KEPT_FLAGS);
     return plain && size >= HEADER_BYTES && size <= room && size >= least && size <= most ? (Py_ssize_t)size : 0;
