@@ -159,6 +159,8 @@ class Proxy:
                 await onward.drain()
                 continue
             self._armed = None
+            if fault.cut or fault.late_s is not None:
+                self._all_awaited.discard(awaited)  # what waits there is answered no more
             for _ in range(1, fault.frames):
                 behind = await _frame(reader)
                 self._asked(behind, awaited)
@@ -174,7 +176,7 @@ class Proxy:
     def _asked(self, request: bytes, awaited: _Awaited) -> int:
         api = awaited.asked(request)
         self.requests[api] += 1
-        self.at_once[api] = max(self.at_once[api], sum(awaited.waits_for(api) for awaited in self._all_awaited))
+        self.at_once[api] = max(self.at_once[api], sum(some.waits_for(api) for some in self._all_awaited))
         return api
 
     async def _happen(

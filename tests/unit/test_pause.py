@@ -1,21 +1,17 @@
 """There is time where the destination has all requests that it may have, and more wait; else there is none."""
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any
 
 from kmirror.engine.budget import Budget
 from kmirror.engine.copy import PartitionCopy
-from kmirror.engine.destination import DestinationProducer
 from kmirror.engine.steps import Append
 from kmirror.engine.window import MOST_REQUESTS
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
-from kmirror.wire.cluster import ConnectionCounters
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
 from support.batches import dense
-from support.unanswered import Unanswered
+from support.unanswered import Unanswered, producer_over
 
 NODE, BATCHES = 4, MOST_REQUESTS + 2
 ID = topic_id_text(bytes(range(16)))
@@ -35,23 +31,9 @@ def pauses(round_trip_s: float) -> list[bool]:
     """Whether there is time: before anything is sent, then with all that may be under way, and after each answer."""
     connection = Unanswered()
 
-    async def get(*_: object) -> Unanswered:
-        return connection
-
     async def run() -> list[bool]:
-        cluster: Any = SimpleNamespace(round_trip_s=round_trip_s, connection=get, counters=ConnectionCounters())
         budget = Budget(1 << 20)
-        producer = DestinationProducer(
-            NODE,
-            0,
-            cluster,
-            budget,
-            producer_id=lambda: 7,
-            request_timeout_s=1.0,
-            on_drained=lambda _: None,
-            on_broken=lambda *_: None,
-            on_end=lambda *_: None,
-        )
+        producer = producer_over(connection, NODE, budget=budget, round_trip_s=round_trip_s)
         found = [producer.pause_s > 0]
         assert producer.is_idle
         producer.ready(a_copy(budget))

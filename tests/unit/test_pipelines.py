@@ -1,7 +1,6 @@
 """Large batches are shared out among the pipelines to a broker, small ones take the first; none overtakes another."""
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 from kmirror.engine.budget import Budget
@@ -11,11 +10,10 @@ from kmirror.engine.pipelines import PIPELINES, Pipelines
 from kmirror.engine.steps import Append
 from kmirror.model.mirror import Mirror
 from kmirror.model.states import MirrorState
-from kmirror.wire.cluster import ConnectionCounters
 from kmirror.wire.producer_state import ProducerState
 from kmirror.wire.topic_id import topic_id_text
 from support.batches import dense
-from support.unanswered import Unanswered
+from support.unanswered import Unanswered, producer_over
 
 ID = topic_id_text(bytes(range(16)))
 MIRROR = Mirror("t", "s", ID, ID, 9, MirrorState.ACTIVE, 1)
@@ -119,11 +117,6 @@ def test_a_partition_stays_while_something_is_on_its_way() -> None:
     assert chosen(copy) == [0]
 
 
-async def turns() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 def test_two_pipelines_to_a_broker_are_one_broker() -> None:
     """What waits for the only one is never held back for the others' sake (`SlowBrokers`)."""
     chosen = Chosen()
@@ -158,24 +151,9 @@ class Running:
         self.producers: list[DestinationProducer] = []
         self.pipelines = Pipelines(self._begin)
 
-    async def _connection(self, _node: int, purpose: str, number: int) -> Unanswered:
-        assert purpose == "produce"
-        return self.connections[number]
-
     def _begin(self, node: int, number: int) -> DestinationProducer:
         assert number == len(self.producers)
-        cluster: Any = SimpleNamespace(round_trip_s=0.0, connection=self._connection, counters=ConnectionCounters())
-        producer = DestinationProducer(
-            node,
-            number,
-            cluster,
-            Budget(1 << 20),
-            producer_id=lambda: 7,
-            request_timeout_s=1.0,
-            on_drained=self.pipelines.send_on,
-            on_broken=lambda *_: None,
-            on_end=lambda *_: None,
-        )
+        producer = producer_over(self.connections[number], node, number, on_drained=self.pipelines.send_on)
         self.producers.append(producer)
         return producer
 
